@@ -1,0 +1,1 @@
+"""The ``mz-orchestration`` command: thin functions over the other rooms."""

@@ -1,0 +1,77 @@
+"""``mz-orchestration load``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mz_orchestration.cli.output import print_json, progress, reporting, say
+from mz_orchestration.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from mz_orchestration.snowflake.load import LoadResult
+
+
+def load(
+    manifest: Annotated[
+        str, typer.Argument(help="URL of the manifest an export wrote; with --dry-run also a local copy of it.")
+    ],
+    stage: Annotated[
+        str | None,
+        typer.Option(help="External stage that covers the manifest's folder.", envvar="MZ_ORCHESTRATION_STAGE"),
+    ] = None,
+    table: Annotated[str | None, typer.Option(help="Table whose content is replaced; made if missing.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds until a COPY INTO is aborted.")] = 6 * 3600,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print every statement; contact nothing.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The result as JSON on standard output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Load an export into Snowflake: COPY INTO a staging table, reconcile the counts, publish atomically.
+
+    Snowflake is found through SNOWFLAKE_ACCOUNT, SNOWFLAKE_USER, SNOWFLAKE_PRIVATE_KEY_FILE and the other SNOWFLAKE_*
+    settings, the object store through AWS_* as usual.
+    """
+    with reporting(as_json=json):
+        for flag, value in (("--stage", stage), ("--table", table)):
+            if not value:
+                raise ConfigurationError(
+                    f"{flag} is missing.", hint=f"Give {flag}, or '{flag[2:]}:' under 'load:' in the YAML file."
+                )
+        assert stage is not None
+        assert table is not None
+        if dry_run:
+            from mz_orchestration.exports.manifest import parse_manifest
+            from mz_orchestration.snowflake.dry_run import planned_statements
+
+            local = Path(manifest)
+            known = parse_manifest(local.read_bytes(), source=manifest) if local.is_file() else None
+            for line in planned_statements(manifest, stage, table, known):
+                typer.echo(line)
+            return
+        from mz_orchestration.snowflake.spec import load_spec
+
+        spec = load_spec(manifest=manifest, stage=stage, table=table, timeout=timeout)
+    again = shlex.join(["mz-orchestration", "load", spec.manifest, "--stage", spec.stage, "--table", spec.table])
+    with reporting(as_json=json, again=again):
+        from mz_orchestration.snowflake.load import run_load
+
+        if not quiet:
+            say(f"load {spec.manifest} into {spec.table}")
+        result = run_load(spec, on_event=progress(quiet=quiet or json))
+        if json:
+            print_json(result.to_metadata())
+        else:
+            _report(result)
+
+
+def _report(result: LoadResult) -> None:
+    manifest = result.manifest
+    done = "already loaded, nothing done" if result.repeated else "loaded"
+    typer.echo(f"{done}: {result.target}")
+    copied = "unknown" if manifest.copied is None else manifest.copied
+    typer.echo(
+        f"reconciled: copied={copied} footer_rows={manifest.rows} loaded_rows={result.rows} files={len(manifest.files)}"
+    )

@@ -1,0 +1,116 @@
+"""How commands talk: progress for people on standard error, results on standard output, exit codes for cron.
+
+====  ==========================================================================
+code  meaning
+====  ==========================================================================
+0     done, or already done
+1     a bug of ours
+2     bad input: correct the command, setting or name
+3     refused or failed for good by Materialize, the store or Snowflake
+4     numbers disagree: verification or reconciliation failed, nothing was published
+5     failed for now: run the same command again
+130   interrupted with Ctrl-C (143: by SIGTERM); what ran remotely was cancelled
+====  ==========================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn
+
+import typer
+
+from mz_orchestration.errors import (
+    ConfigurationError,
+    MzOrchestrationError,
+    ReconciliationError,
+    VerificationError,
+)
+from mz_orchestration.progress import Event, OnEvent, ignore
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived; a class of its own so that work in flight is cancelled as for Ctrl-C."""
+
+
+def exit_code(error: MzOrchestrationError) -> int:
+    """The exit code for an error; see the module's table."""
+    if isinstance(error, ConfigurationError):
+        return 2
+    if isinstance(error, VerificationError | ReconciliationError):
+        return 4
+    return 5 if error.retryable else 3
+
+
+@contextmanager
+def reporting(*, as_json: bool, again: str = "") -> Iterator[None]:
+    """Turn errors and interrupts within the body into messages and exit codes.
+
+    Args:
+        as_json: Print errors as JSON on standard output.
+        again: The command that goes on with what was interrupted.
+    """
+
+    def terminate(number: int, frame: FrameType | None) -> NoReturn:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    except MzOrchestrationError as error:
+        if as_json:
+            print_json({"error": error.to_dict(), "again": again})
+        else:
+            say(f"error: {error.message}", bold="red")
+            if error.hint:
+                say(f"  what to do: {error.hint}")
+            if again and error.retryable:
+                say(f"  again: {again}")
+        raise typer.Exit(exit_code(error)) from error
+    except (KeyboardInterrupt, Terminated) as interrupt:
+        say("interrupted: what was running remotely has been cancelled.", bold="yellow")
+        if again:
+            say(f"  again: {again}")
+        raise typer.Exit(143 if isinstance(interrupt, Terminated) else 130) from interrupt
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def say(text: str, *, bold: str | None = None) -> None:
+    """A line for people, on standard error."""
+    typer.secho(text, err=True, fg=bold, bold=bold is not None)
+
+
+def print_json(data: Mapping[str, Any]) -> None:
+    """The one JSON document of a command, on standard output."""
+    sys.stdout.write(json.dumps(data, indent=1, default=str, ensure_ascii=False) + "\n")
+
+
+def progress(*, quiet: bool) -> OnEvent:
+    """A listener that prints each finished step with its time."""
+    if quiet:
+        return ignore
+
+    def show(event: Event) -> None:
+        if event.state == "note":
+            say(f"    {event.message}")
+        elif event.state == "finished":
+            facts = "".join(f"  {name}={value}" for name, value in event.details.items())
+            say(f"  {event.step:<9} {event.seconds or 0:7.2f} s  {event.message}{facts}")
+
+    return show
+
+
+def size_text(size: int) -> str:
+    """Bytes for people."""
+    value, unit = float(size), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"

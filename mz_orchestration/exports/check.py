@@ -1,0 +1,75 @@
+"""Checking a manifest before anything is done with it: against the store, the footers and the run record.
+
+A hash can be recomputed by whoever changes a manifest; the objects, their footers and the run record cannot be
+talked into agreeing. One listing, and one ranged GET per Parquet file; CSV is counted again only where no run
+record vouches for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mz_orchestration.errors import VerificationError
+from mz_orchestration.exports.manifest import Manifest, parse_manifest
+from mz_orchestration.exports.sentinel import ExportState, read_listing
+from mz_orchestration.exports.verify import count_rows
+from mz_orchestration.objectstore.client import ObjectStore
+from mz_orchestration.objectstore.location import Location
+
+_HINT = "Use the manifest as the export wrote it, or export again under a new run key."
+
+
+def read_manifest(store: ObjectStore, at: Location) -> Manifest:
+    """The manifest at a location, checked against itself.
+
+    Raises:
+        NotFoundError: Nothing is there.
+        VerificationError: It is no manifest of ours, or was changed.
+    """
+    body, _ = store.get(at)
+    return parse_manifest(body, source=str(at))
+
+
+def check_against_store(store: ObjectStore, manifest: Manifest, recorded: Mapping[str, Any] | None) -> None:
+    """Make sure that the files are the ones the export wrote, whole and unchanged.
+
+    Args:
+        store: Where they lie.
+        manifest: What is claimed.
+        recorded: The manifest as the run record holds it, if there is a record.
+
+    Raises:
+        VerificationError: Something differs; every difference is named.
+    """
+    if recorded is not None and recorded.get("sha256") != manifest.sha256:
+        raise VerificationError(
+            f"The manifest of {manifest.path} is not the one that the run {manifest.run_key!r} recorded.", hint=_HINT
+        )
+    folder = manifest.folder
+    listing = read_listing(store.list_objects(folder))
+    there = {item.key.removeprefix(folder.key): item for item in listing.data}
+    claimed = {file.name: file for file in manifest.files}
+    found = [f"{name} is gone" for name in claimed if name not in there]
+    found += [f"{name} is not in the manifest" for name in there if name not in claimed]
+    for name, file in claimed.items():
+        item = there.get(name)
+        if item is not None and item.size != file.bytes:
+            found.append(f"{name} has {item.size} bytes, {file.bytes} in the manifest")
+        elif item is not None and item.etag != file.etag:
+            found.append(f"{name} was written again since (ETag {item.etag}, {file.etag} in the manifest)")
+    if listing.state is ExportState.RUNNING:
+        found.append("a sentinel says that an export is being written there")
+    if not found and (manifest.format == "parquet" or recorded is None):
+        rows = count_rows(store, folder, [there[name] for name in claimed], manifest.columns, manifest.csv)
+        found = [
+            f"{file.name} holds {count} rows, {file.rows} in the manifest"
+            for file, count in zip(manifest.files, rows, strict=True)
+            if file.rows != count
+        ]
+    if found:
+        raise VerificationError(
+            f"The files in {manifest.path} do not agree with the manifest: {'; '.join(found[:10])}.",
+            hint=_HINT,
+            details={"findings": len(found)},
+        )

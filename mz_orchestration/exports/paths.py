@@ -1,0 +1,31 @@
+"""Where the attempts of an export lie below the base folder.
+
+``<base>/<export>/<UTC start>-<8 hex of the run key>-<2-digit attempt>/`` holds one attempt's data and manifest.
+Materialize's emptiness check lists the bare path as a string prefix, so the attempt's name has a fixed width: none
+can be the beginning of another.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from mz_orchestration.errors import ConfigurationError
+from mz_orchestration.objectstore.location import Location
+from mz_orchestration.runs.key import run_key_hash
+
+MANIFEST_NAME = "_manifest.json"
+MAX_ATTEMPTS = 99
+
+
+def attempt_location(base: Location, export: str, run_key: str, attempt: int, started_at: datetime) -> Location:
+    """The folder of an attempt; ``attempt`` counts from 1.
+
+    Raises:
+        ConfigurationError: The run has used up its two digits of attempts.
+    """
+    if attempt > MAX_ATTEMPTS:
+        raise ConfigurationError(
+            f"The run {run_key!r} has failed {MAX_ATTEMPTS} times.", hint="Start over with a new --run-key."
+        )
+    stamp = started_at.strftime("%Y%m%dT%H%M%SZ")
+    return base.child(f"{export}/{stamp}-{run_key_hash(run_key)[:8]}-{attempt:02d}/")

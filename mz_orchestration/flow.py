@@ -1,0 +1,114 @@
+"""Flows: long actions written once and run by synchronous and asynchronous callers alike.
+
+A flow is a generator that yields what it wants done (a blocking call, a pause) and is sent the answer, the way
+psycopg keeps its protocol logic free of I/O. `run` carries a flow out in the calling thread; `arun` does so on an
+event loop, with calls in threads and pauses that hold none, so a thousand waiting flows cost no thread. Tests drive
+flows with a clock of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Generator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Ask the driver to call a blocking function and send back what it returns or throw what it raises."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Ask the driver to pause for a number of seconds."""
+
+    seconds: float
+
+
+Flow = Generator[Call | Sleep, Any, T]
+
+
+class Clock:
+    """The time a flow lives in; replaced in tests."""
+
+    def now(self) -> datetime:
+        """The current moment, aware, in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds that only grow, for durations and deadlines."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Block the calling thread for ``seconds``."""
+        time.sleep(seconds)
+
+
+def call(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Flow[T]:
+    """Within a flow: ``answer = yield from call(function, ...)``."""
+    answer: T = yield Call(function, args, kwargs)
+    return answer
+
+
+def sleep(seconds: float) -> Flow[None]:
+    """Within a flow: pause for ``seconds``."""
+    yield Sleep(seconds)
+
+
+def run(flow: Flow[T], clock: Clock | None = None) -> T:
+    """Carry out a flow in this thread and return its result.
+
+    Interrupts (``KeyboardInterrupt`` and orchestrators' own ``BaseException`` signals) are thrown into the flow, so
+    that it can cancel remote work before they go on.
+    """
+    clock = clock or Clock()
+
+    def perform(command: Call | Sleep) -> Any:
+        if isinstance(command, Sleep):
+            return clock.sleep(command.seconds)
+        return command.function(*command.args, **command.kwargs)
+
+    try:
+        command = next(flow)
+        while True:
+            try:
+                answer = perform(command)
+            except BaseException as error:
+                command = flow.throw(error)
+            else:
+                command = flow.send(answer)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+async def arun(flow: Flow[T]) -> T:
+    """Carry out a flow on the running event loop: calls in threads, pauses on the loop."""
+
+    def perform(command: Call | Sleep) -> Awaitable[Any]:
+        if isinstance(command, Sleep):
+            return asyncio.sleep(command.seconds)
+        return asyncio.to_thread(command.function, *command.args, **command.kwargs)
+
+    try:
+        command = next(flow)
+        while True:
+            try:
+                answer = await perform(command)
+            except BaseException as error:
+                command = flow.throw(error)
+            else:
+                command = flow.send(answer)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result

@@ -1,0 +1,1 @@
+"""Materialize: sessions, names, types and the COPY TO statement."""

@@ -1,0 +1,295 @@
+"""One session with Materialize: describe, COPY TO with a deadline and a cancel that is certain, activity look-ups.
+
+COPY TO S3 answers with the tag ``COPY n`` only, sends nothing while it runs, is not bounded by ``statement_timeout``
+and goes on when the client disappears. So the statement runs in a thread of its own while the caller waits in short
+steps: any interrupt of the caller, also those of orchestrators that psycopg does not know, leads to a cancel that is
+repeated until the statement has returned.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+from mz_orchestration import __version__
+from mz_orchestration.errors import (
+    ConfigurationError,
+    CredentialsError,
+    DeadlineError,
+    ExportError,
+    MzOrchestrationError,
+    NotFoundError,
+    UnavailableError,
+)
+from mz_orchestration.materialize.types import Column, type_name
+
+_CANCEL_EVERY = 1.0
+_CANCEL_FOR = 60.0
+
+
+class MaterializeConfig(BaseModel):
+    """How to reach Materialize; every field left out is libpq's own to find (``PGHOST`` ..., ``~/.pgpass``).
+
+    Attributes:
+        cluster: Cluster for the session's statements.
+        connect_timeout: Seconds.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str | None = None
+    port: int | None = None
+    user: str | None = None
+    password: SecretStr | None = None
+    database: str | None = None
+    sslmode: str | None = None
+    sslrootcert: str | None = None
+    cluster: str | None = None
+    connect_timeout: int = 10
+
+
+class Session:
+    """An open session; close it or use it as a context manager.
+
+    Raises:
+        UnavailableError: The server cannot be reached.
+        CredentialsError: It refused the user or password.
+    """
+
+    def __init__(self, config: MaterializeConfig | None = None, *, application_name: str = "") -> None:
+        self._config = config or MaterializeConfig()
+        self._connection = self._connect(application_name or f"mz-orchestration {__version__}")
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the session; never raises."""
+        with suppress(psycopg.Error, OSError):
+            self._connection.close()
+
+    @property
+    def backend_pid(self) -> int:
+        """The id by which another session can cancel this one's statement."""
+        return self._connection.info.backend_pid
+
+    def describe(self, statement: sql.Composed) -> list[Column]:
+        """The columns of a query's result; no row is read.
+
+        Raises:
+            NotFoundError: Something it names does not exist.
+            ConfigurationError: Materialize refuses it for another reason.
+        """
+        try:
+            description = self._connection.execute(statement).description or []
+        except psycopg.Error as error:
+            raise _refused(error) from error
+        columns = []
+        for item in description:
+            name, array = type_name(item.type_code)
+            columns.append(
+                Column(
+                    name=item.name,
+                    type=name,
+                    array=array,
+                    scale=item.scale if name == "numeric" else None,
+                    length=item.display_size if name in ("varchar", "char") else None,
+                )
+            )
+        return columns
+
+    def copy_to(self, statement: sql.Composed, *, timeout: float) -> int:
+        """Run ``COPY ... TO`` and return the number of rows it wrote.
+
+        Whatever makes the caller leave before the answer (deadline, interrupt, an orchestrator's signal) cancels the
+        statement first.
+
+        Args:
+            statement: The COPY.
+            timeout: Seconds until it is cancelled.
+
+        Raises:
+            ExportError: Materialize ended it with an error.
+            DeadlineError: ``timeout`` passed; the statement was cancelled.
+            UnavailableError: The connection was lost; the export may still be running.
+        """
+        outcome: list[str | psycopg.Error | None] = []
+        done = threading.Event()
+
+        def execute() -> None:
+            try:
+                outcome.append(self._connection.execute(statement).statusmessage)
+            except psycopg.Error as error:
+                outcome.append(error)
+            finally:
+                done.set()
+
+        thread = threading.Thread(target=execute, name="copy-to", daemon=True)
+        thread.start()
+        try:
+            # A wait in one piece would hold back signals on some platforms; a day is beyond any deadline in use.
+            expired = not done.wait(min(timeout, threading.TIMEOUT_MAX))
+        finally:
+            if not done.is_set():
+                self._cancel_until(done)
+        if not outcome:
+            raise UnavailableError(
+                "The COPY neither finished nor reacted to cancelling.",
+                hint="It may still be running in Materialize; run the same command again with the same run key.",
+            )
+        answer = outcome[0]
+        if isinstance(answer, psycopg.Error):
+            if expired and answer.sqlstate == "57014":
+                raise DeadlineError(
+                    f"The COPY was cancelled because it took longer than {timeout:g} seconds.",
+                    hint="Allow more time with --timeout, or give the cluster more resources.",
+                    details={"timeout_seconds": timeout},
+                ) from answer
+            raise _copy_failed(answer) from answer
+        match = re.fullmatch(r"COPY (\d+)", answer or "")
+        if match is None:
+            raise ExportError(f"Materialize answered the COPY with {answer!r} where 'COPY <rows>' was expected.")
+        return int(match[1])
+
+    def is_active(self, pid: int) -> bool:
+        """Whether a session with this id is still there, for example with a COPY whose client has gone."""
+        found = self._one(
+            sql.SQL("SELECT count(*) FROM mz_internal.mz_sessions WHERE connection_id::bigint = {}").format(
+                sql.Literal(pid)
+            )
+        )
+        return bool(found)
+
+    def cancel_backend(self, pid: int) -> bool:
+        """Ask Materialize to cancel what another session is running; whether it was reached."""
+        return bool(self._one(sql.SQL("SELECT pg_cancel_backend({})").format(sql.Literal(pid))))
+
+    def _one(self, statement: sql.Composed) -> Any:
+        try:
+            row = self._connection.execute(statement).fetchone()
+        except psycopg.Error as error:
+            raise _refused(error) from error
+        return row[0] if row else None
+
+    def _cancel_until(self, done: threading.Event) -> None:
+        # A cancel that arrives while the statement is planned or in preflight is lost, hence the repetition.
+        for _ in range(int(_CANCEL_FOR / _CANCEL_EVERY)):
+            with suppress(psycopg.Error, OSError):
+                self._connection.cancel_safe(timeout=_CANCEL_EVERY)
+            if done.wait(_CANCEL_EVERY) or self._connection.closed:
+                return
+
+    def _connect(self, application_name: str) -> psycopg.Connection[Any]:
+        config = self._config
+        given: dict[str, Any] = {
+            "host": config.host,
+            "port": config.port,
+            "user": config.user,
+            "password": config.password.get_secret_value() if config.password else None,
+            "dbname": config.database,
+            "sslmode": config.sslmode,
+            "sslrootcert": config.sslrootcert,
+        }
+        try:
+            connection = psycopg.connect(
+                **{name: value for name, value in given.items() if value is not None},
+                autocommit=True,
+                # Server-side prepared statements save nothing here and complicate what Materialize sees.
+                prepare_threshold=None,
+                application_name=application_name,
+                connect_timeout=config.connect_timeout,
+                # Nothing is sent during a long COPY: keepalives stop load balancers from dropping the connection.
+                keepalives=1,
+                keepalives_idle=30,
+                keepalives_interval=10,
+                keepalives_count=6,
+            )
+            if config.cluster is not None:
+                connection.execute(sql.SQL("SET cluster = {}").format(sql.Identifier(config.cluster)))
+        except psycopg.OperationalError as error:
+            raise _not_connected(error) from error
+        except psycopg.Error as error:
+            raise _refused(error) from error
+        return connection
+
+
+def _not_connected(error: psycopg.OperationalError) -> MzOrchestrationError:
+    text = _first_line(error)
+    if error.sqlstate in ("28P01", "28000", "MZ010") or "authentication failed" in text:
+        return CredentialsError(
+            f"Materialize refused the sign-in: {text}",
+            hint="Check PGUSER and PGPASSWORD (or ~/.pgpass).",
+        )
+    return UnavailableError(
+        f"Materialize cannot be reached: {text}",
+        hint="Check PGHOST and PGPORT and that the server is up, then run the same command again.",
+    )
+
+
+def _refused(error: psycopg.Error) -> MzOrchestrationError:
+    if error.sqlstate is None:
+        return UnavailableError(
+            f"The connection to Materialize was lost: {_first_line(error)}",
+            hint="Run the same command again.",
+        )
+    text = _server_text(error)
+    if error.sqlstate == "42501":
+        return CredentialsError(f"Materialize: {text}", hint="Grant what the message names to the role.")
+    # Nearly all planning errors share XX000, so the text decides.
+    if re.match(r"unknown (catalog item|schema|database|cluster|role)", text):
+        return NotFoundError(
+            f"Materialize: {text}.",
+            hint="Check the spelling and the database and schema you are connected to (PGDATABASE).",
+        )
+    return ConfigurationError(f"Materialize refuses this: {text}", details={"sqlstate": error.sqlstate})
+
+
+def _copy_failed(error: psycopg.Error) -> MzOrchestrationError:
+    if error.sqlstate is None:
+        return UnavailableError(
+            f"The connection was lost during the COPY: {_first_line(error)}",
+            hint="The export may still be running; run the same command with the same run key to pick it up.",
+        )
+    text = _server_text(error)
+    details = {"sqlstate": error.sqlstate}
+    if error.sqlstate == "57014":
+        return ExportError(
+            "The COPY was cancelled.",
+            hint="Run the same command again with the same run key; it starts in a fresh path.",
+            retryable=True,
+            details=details,
+        )
+    if "path is not empty" in text:
+        return ExportError(
+            f"Materialize: {text}.",
+            hint="Run the same command again: every attempt gets a path of its own.",
+            retryable=True,
+            details=details,
+        )
+    if error.sqlstate == "42501":
+        return CredentialsError(f"Materialize: {text}", hint="Grant what the message names to the role.")
+    if "NoSuchBucket" in text:
+        return NotFoundError(
+            f"Materialize cannot write: {text}", hint="Create the bucket, or correct it.", details=details
+        )
+    return ExportError(f"Materialize ended the COPY: {text}", details=details)
+
+
+def _server_text(error: psycopg.Error) -> str:
+    """What the server said, without the statement: that may hold what a log must not."""
+    diag = error.diag
+    parts = [diag.message_primary or _first_line(error), diag.message_detail, diag.message_hint]
+    return " ".join(part.strip() for part in parts if part)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]

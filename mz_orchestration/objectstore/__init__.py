@@ -1,0 +1,1 @@
+"""One client over S3 and the stores that speak its protocol."""

@@ -1,0 +1,238 @@
+"""The object-store client: boto3 reduced to the six calls we make, with errors a person can act on.
+
+Every method is one request, or one per thousand objects for `list_objects`. Credentials, region and endpoint come
+from boto3's usual places (environment, profile, instance role) unless given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+from mz_orchestration.errors import (
+    CredentialsError,
+    MzOrchestrationError,
+    NotFoundError,
+    RunConflictError,
+    UnavailableError,
+    VerificationError,
+)
+from mz_orchestration.objectstore.location import Location
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_CREDENTIAL_CODES = {
+    "AccessDenied": "is not allowed to do that",
+    "403": "is not allowed to do that",
+    "InvalidAccessKeyId": "is not known to the store",
+    "SignatureDoesNotMatch": "has a secret that does not match",
+    "ExpiredToken": "has expired",
+    "InvalidToken": "has a session token that is not valid",
+}
+_BUSY_CODES = {"SlowDown", "503", "500", "InternalError", "ServiceUnavailable", "RequestTimeout", "429"}
+
+
+class ObjectStoreConfig(BaseModel):
+    """How to reach the store; every field left out is boto3's own to find.
+
+    Attributes:
+        endpoint_url: For S3-compatible stores; None means AWS or ``AWS_ENDPOINT_URL``.
+        region_name: For example ``eu-west-1``.
+        aws_access_key_id: Static key, with ``aws_secret_access_key`` and perhaps ``aws_session_token``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    endpoint_url: str | None = None
+    region_name: str | None = None
+    profile_name: str | None = None
+    aws_access_key_id: str | None = None
+    aws_secret_access_key: SecretStr | None = None
+    aws_session_token: SecretStr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One object of a listing: full key, size in bytes, ETag without quotes."""
+
+    key: str
+    size: int
+    etag: str
+    last_modified: datetime | None = None
+
+
+class PreconditionFailed(RunConflictError):
+    """A conditional write or read found the object changed by somebody else."""
+
+    retryable = True
+
+
+class ObjectStore:
+    """A thread-safe client for one set of credentials."""
+
+    def __init__(self, config: ObjectStoreConfig | None = None) -> None:
+        self._client = _boto3_client(config or ObjectStoreConfig())
+
+    def list_objects(self, folder: Location) -> list[ObjectInfo]:
+        """All objects whose key begins with the folder's, in key order; one request per thousand."""
+        found: list[ObjectInfo] = []
+        with _explained(folder, "list"):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=folder.bucket, Prefix=folder.key)
+            for page in pages:
+                for item in page.get("Contents", []):
+                    etag = item.get("ETag", "").strip('"')
+                    found.append(ObjectInfo(item["Key"], item["Size"], etag, item.get("LastModified")))
+        return found
+
+    def get(self, at: Location) -> tuple[bytes, str]:
+        """The whole object and its ETag; for small objects.
+
+        Raises:
+            NotFoundError: There is no such object.
+        """
+        with _explained(at, "read"):
+            answer = self._client.get_object(Bucket=at.bucket, Key=at.key)
+            return answer["Body"].read(), answer["ETag"].strip('"')
+
+    def get_tail(self, at: Location, size: int, length: int, etag: str) -> bytes:
+        """The last ``length`` bytes of an object of ``size`` bytes, provided it is still the one listed."""
+        if size == 0:
+            return b""
+        start = max(0, size - length)
+        with _explained(at, "read"):
+            answer = self._client.get_object(
+                Bucket=at.bucket, Key=at.key, Range=f"bytes={start}-{size - 1}", IfMatch=f'"{etag}"'
+            )
+            return answer["Body"].read()
+
+    def stream(self, at: Location, etag: str, chunk_size: int = 1 << 18) -> Iterator[bytes]:
+        """The object's bytes in chunks, provided it is still the one listed."""
+        with _explained(at, "read"):
+            answer = self._client.get_object(Bucket=at.bucket, Key=at.key, IfMatch=f'"{etag}"')
+            yield from answer["Body"].iter_chunks(chunk_size)
+
+    def put(self, at: Location, body: bytes, *, if_match: str | None = None, create: bool = False) -> str:
+        """Write a small object and return its ETag.
+
+        Args:
+            at: Where.
+            body: The bytes.
+            if_match: Overwrite only the version with this ETag.
+            create: Write only if nothing is there yet.
+
+        Raises:
+            PreconditionFailed: The condition did not hold; nothing was written.
+        """
+        condition: dict[str, Any] = {}
+        if create:
+            condition["IfNoneMatch"] = "*"
+        elif if_match is not None:
+            condition["IfMatch"] = f'"{if_match}"'
+        with _explained(at, "write"):
+            answer = self._client.put_object(
+                Bucket=at.bucket, Key=at.key, Body=body, ContentType="application/json", **condition
+            )
+            return answer["ETag"].strip('"')
+
+
+def _boto3_client(config: ObjectStoreConfig) -> S3Client:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+
+    secrets = {
+        name: value.get_secret_value()
+        for name in ("aws_secret_access_key", "aws_session_token")
+        if (value := getattr(config, name)) is not None
+    }
+    try:
+        session = boto3.session.Session(
+            profile_name=config.profile_name,
+            region_name=config.region_name,
+            aws_access_key_id=config.aws_access_key_id,
+            **secrets,
+        )
+        return session.client(
+            "s3",
+            endpoint_url=config.endpoint_url,
+            config=Config(
+                # S3-compatible stores reject the newer default checksums (R2 calls them unauthorized).
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+                retries={"mode": "standard", "total_max_attempts": 5},
+                connect_timeout=10,
+                read_timeout=60,
+                max_pool_connections=32,
+                user_agent_extra="mz-orchestration",
+            ),
+        )
+    except (BotoCoreError, ValueError) as error:
+        raise CredentialsError(
+            f"The object-store client cannot be set up: {error}.",
+            hint="Check AWS_ENDPOINT_URL, AWS_PROFILE and the other AWS_* settings.",
+        ) from error
+
+
+@contextmanager
+def _explained(at: Location, verb: str) -> Iterator[None]:
+    """Turn boto3's errors into ours, naming the place and what was tried."""
+    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
+
+    try:
+        yield
+    except ClientError as error:
+        raise _from_client_error(error.response.get("Error", {}), at, verb) from error
+    except NoCredentialsError as error:
+        raise CredentialsError(
+            f"No credentials were found to {verb} {at}.",
+            hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give the machine a role.",
+        ) from error
+    except (HTTPClientError, BotoCoreError, OSError) as error:
+        raise UnavailableError(
+            f"The object store did not answer while trying to {verb} {at}: {error}.",
+            hint="Check AWS_ENDPOINT_URL and the network, then run the same command again.",
+        ) from error
+
+
+def _from_client_error(answer: Any, at: Location, verb: str) -> MzOrchestrationError:
+    code, text = str(answer.get("Code", "")), str(answer.get("Message", ""))
+    details = {"code": code, "location": str(at)}
+    if code == "NoSuchBucket":
+        return NotFoundError(
+            f"The bucket {at.bucket!r} does not exist.",
+            hint="Create it, or correct the bucket name.",
+            details=details,
+        )
+    if code in ("NoSuchKey", "404"):
+        return NotFoundError(f"There is no object at {at}.", details=details)
+    if code in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
+        if verb == "read":
+            return VerificationError(
+                f"{at} changed while it was being read: another object was written under its name.",
+                hint="Export again under a new run key, on a cluster with a single replica.",
+                details=details,
+            )
+        return PreconditionFailed(
+            f"{at} was written by another process at the same time.",
+            hint="Let the other process finish, then run the same command again.",
+            details=details,
+        )
+    if code in _CREDENTIAL_CODES:
+        return CredentialsError(
+            f"The store refused to {verb} {at}: {code}. The key in use {_CREDENTIAL_CODES[code]}.",
+            hint="Check AWS_ACCESS_KEY_ID or the role; it needs ListBucket, GetObject and PutObject here.",
+            details=details,
+        )
+    if code in _BUSY_CODES:
+        return UnavailableError(
+            f"The store could not {verb} {at} after several tries: {code} {text}".rstrip(),
+            hint="Run the same command again later.",
+            details=details,
+        )
+    return MzOrchestrationError(f"The store refused to {verb} {at}: {code} {text}".rstrip(), details=details)

@@ -1,0 +1,1 @@
+"""The run record: one logical run, its attempts, its manifest and its loads."""

@@ -1,0 +1,123 @@
+"""What is written down about a run, so that any later process can go on from it.
+
+A run is named by its *run key*. Asking for the same run again returns what it has produced, adopts what an earlier
+process left behind, or starts the next attempt; it never produces the same thing twice.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class AttemptState(StrEnum):
+    """How far an attempt got."""
+
+    STARTED = "started"  # written down before the COPY begins
+    COPIED = "copied"  # Materialize answered COPY n
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ABANDONED = "abandoned"  # its process went away and nothing of use was left
+
+
+class Attempt(BaseModel):
+    """One attempt in a path of its own.
+
+    Attributes:
+        number: Counts from 1.
+        path: The attempt's folder.
+        pid: Backend of the session that runs the COPY.
+        copied: Rows by Materialize's answer, once it came.
+        error: `MzOrchestrationError.to_dict` of what ended it.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    number: int
+    path: str
+    state: AttemptState
+    pid: int
+    started_at: datetime
+    finished_at: datetime | None = None
+    copied: int | None = None
+    error: dict[str, Any] | None = None
+
+
+class LoadState(StrEnum):
+    """How far a load got."""
+
+    STARTED = "started"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class LoadEntry(BaseModel):
+    """One load of the run's manifest into one target.
+
+    Attributes:
+        target: Qualified name of the table.
+        staging: Table that the files were copied into.
+        rows: Rows loaded.
+        query_ids: Snowflake's ids of the COPY INTO statements.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    target: str
+    state: LoadState
+    started_at: datetime
+    finished_at: datetime | None = None
+    staging: str = ""
+    rows: int | None = None
+    query_ids: list[str] = []
+    error: dict[str, Any] | None = None
+
+
+class RunRecord(BaseModel):
+    """One logical run of one export.
+
+    Attributes:
+        manifest: The manifest as JSON once the export is verified; what it means is the exports' business.
+        loads: By qualified name of the target.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: Literal[1] = 1
+    run_key: str
+    export: str
+    object: str
+    spec_fingerprint: str
+    spec: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+    attempts: list[Attempt] = []
+    manifest: dict[str, Any] | None = None
+    loads: dict[str, LoadEntry] = {}
+
+    @property
+    def state(self) -> str:
+        """``running``, ``exported``, ``loaded`` or ``failed``: the furthest thing that is true of the run."""
+        states = {load.state for load in self.loads.values()}
+        if LoadState.FAILED in states:
+            return "failed"
+        if self.manifest is not None:
+            if LoadState.STARTED in states:
+                return "running"
+            return "loaded" if states else "exported"
+        if not self.attempts or self.attempts[-1].state in (AttemptState.STARTED, AttemptState.COPIED):
+            return "running"
+        return "failed"
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        """Why the run is red, if it is."""
+        if self.state != "failed":
+            return None
+        for load in self.loads.values():
+            if load.state is LoadState.FAILED:
+                return load.error
+        return self.attempts[-1].error if self.attempts else None

@@ -1,0 +1,112 @@
+"""Run records in the object store, each guarded by conditional writes.
+
+A record is read with its ETag and written back only over that version: of two processes that work on one run, the
+second to write learns of the first. Reading is one GET, writing one PUT.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from mz_orchestration.errors import NotFoundError, RunConflictError, VerificationError
+from mz_orchestration.objectstore.client import ObjectStore, PreconditionFailed
+from mz_orchestration.objectstore.location import Location
+from mz_orchestration.runs.key import RUNS_FOLDER, record_location, run_key_hash
+from mz_orchestration.runs.record import LoadEntry, RunRecord
+from mz_orchestration.validation import describe_validation
+
+
+@dataclass(slots=True)
+class StoredRun:
+    """A record together with the version it was read as; ``etag`` is None until first written."""
+
+    record: RunRecord
+    location: Location
+    etag: str | None
+
+
+class RunStore:
+    """The records below one base folder."""
+
+    def __init__(self, store: ObjectStore, base: Location) -> None:
+        self._store = store
+        self._base = base
+
+    def find(self, export: str, run_key: str) -> StoredRun | None:
+        """The record of a run, or None.
+
+        Raises:
+            NotFoundError: The bucket does not exist.
+            VerificationError: What lies there is no run record.
+        """
+        location = record_location(self._base, export, run_key)
+        try:
+            return self._read(location)
+        except NotFoundError as error:
+            if error.details.get("code") == "NoSuchBucket":
+                raise
+            return None
+
+    def save(self, run: StoredRun, now: datetime) -> None:
+        """Write the record over the version it was read as.
+
+        Raises:
+            RunConflictError: Another process has written it since.
+        """
+        run.record.updated_at = now
+        body = run.record.model_dump_json(indent=1).encode()
+        try:
+            run.etag = self._store.put(run.location, body, if_match=run.etag, create=run.etag is None)
+        except PreconditionFailed as error:
+            raise RunConflictError(
+                f"Another process is working on the run {run.record.run_key!r} of {run.record.object}.",
+                hint="Let it finish ('mz-orchestration runs show' tells), then run the same command again.",
+                retryable=True,
+            ) from error
+
+    def put_load(self, export: str, run_key: str, entry: LoadEntry, now: datetime) -> None:
+        """Write down how a load stands, over and over if loads into other targets write at the same time.
+
+        A run whose record is gone is left without one.
+
+        Raises:
+            RunConflictError: Others kept writing.
+        """
+        for last in (False,) * 9 + (True,):
+            run = self.find(export, run_key)
+            if run is None:
+                return
+            run.record.loads[entry.target] = entry
+            try:
+                return self.save(run, now)
+            except RunConflictError:
+                if last:
+                    raise
+
+    def recent(self, limit: int) -> list[RunRecord]:
+        """The records written last, newest first; one listing and one GET each."""
+        found = self._store.list_objects(self._base.child(f"{RUNS_FOLDER}/"))
+        found.sort(key=lambda item: (item.last_modified is not None, item.last_modified), reverse=True)
+        return [self._read(self._at(item.key)).record for item in found[:limit] if item.key.endswith(".json")]
+
+    def with_key(self, run_key: str) -> list[RunRecord]:
+        """The records of all exports that share a run key; one listing and one GET each."""
+        name = f"/{run_key_hash(run_key)}.json"
+        found = self._store.list_objects(self._base.child(f"{RUNS_FOLDER}/"))
+        return [self._read(self._at(item.key)).record for item in found if item.key.endswith(name)]
+
+    def _at(self, key: str) -> Location:
+        return Location(self._base.bucket, key, self._base.scheme)
+
+    def _read(self, location: Location) -> StoredRun:
+        body, etag = self._store.get(location)
+        try:
+            return StoredRun(RunRecord.model_validate_json(body), location, etag)
+        except ValidationError as error:
+            raise VerificationError(
+                f"{location} is not a run record: {describe_validation(error)}",
+                hint="Move that object away, or use a different --run-key.",
+            ) from error

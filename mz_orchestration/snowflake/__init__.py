@@ -1,0 +1,1 @@
+"""Loads into Snowflake: from a manifest to a table published only when the counts agree."""

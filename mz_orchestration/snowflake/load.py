@@ -1,0 +1,368 @@
+"""The load: check the manifest, copy into a staging table, reconcile, publish in one atomic step, record.
+
+Nothing touches the target before all counts agree. A process may be killed between any two steps: staging tables
+have names of their own, a published table carries the manifest's mark, and the run record says where to look, so
+the next call either finds the work done or starts it anew without loading twice.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from mz_orchestration.errors import (
+    ConfigurationError,
+    DeadlineError,
+    Detail,
+    MzOrchestrationError,
+    ReconciliationError,
+)
+from mz_orchestration.exports.check import check_against_store, read_manifest
+from mz_orchestration.exports.manifest import Manifest
+from mz_orchestration.flow import Clock, Flow, call, run, sleep
+from mz_orchestration.objectstore.client import ObjectStore
+from mz_orchestration.objectstore.location import parse_folder, parse_location
+from mz_orchestration.progress import Event, OnEvent, ignore
+from mz_orchestration.runs.record import LoadEntry, LoadState
+from mz_orchestration.runs.store import RunStore
+from mz_orchestration.snowflake import statements
+from mz_orchestration.snowflake.marker import mark, marked_manifest
+from mz_orchestration.snowflake.quoting import Sql, identifier, parse_name
+from mz_orchestration.snowflake.reconcile import findings
+from mz_orchestration.snowflake.session import Answer, SnowflakeConfig, SnowflakeSession
+from mz_orchestration.snowflake.spec import LoadSpec
+from mz_orchestration.snowflake.statements import Name
+from mz_orchestration.snowflake.types import TargetColumn, differences
+
+_FIRST_POLL, _LONGEST_POLL = 0.05, 5.0
+
+
+class LoadStep(StrEnum):
+    """The steps of a load, in order; a process may die before or after each."""
+
+    READ = "read"
+    CHECK = "check"
+    STAGE = "stage"
+    COPY = "copy"
+    RECONCILE = "reconcile"
+    PUBLISH = "publish"
+    FINISH = "finish"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """A finished load.
+
+    Attributes:
+        target: Qualified, quoted name of the table.
+        rows: Rows loaded; equal to the rows in the files and, where known, to Materialize's own count.
+        query_ids: Snowflake's ids of the COPY INTO statements; empty if nothing was copied.
+        repeated: This manifest had been published before; nothing was done now.
+        seconds: Duration of this call.
+    """
+
+    target: str
+    manifest: Manifest
+    rows: int
+    query_ids: tuple[str, ...]
+    repeated: bool
+    seconds: float
+
+    def to_metadata(self) -> dict[str, int | float | str]:
+        """Small values for XCom and asset events."""
+        manifest = self.manifest
+        return {
+            "target": self.target,
+            "manifest": str(manifest.location),
+            "run_key": manifest.run_key,
+            "rows_copied": "unknown" if manifest.copied is None else manifest.copied,
+            "rows_in_files": manifest.rows,
+            "rows_loaded": self.rows,
+            "files": len(manifest.files),
+            "query_ids": ",".join(self.query_ids),
+            "repeated": int(self.repeated),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+@dataclass(slots=True)
+class LoadContext:
+    """What a load works with."""
+
+    open_session: Callable[[Manifest], SnowflakeSession]
+    store: ObjectStore
+    clock: Clock
+    on_event: OnEvent
+
+    @contextmanager
+    def step(self, step: LoadStep, message: str) -> Generator[dict[str, Detail], None, None]:
+        """Report a step's beginning and end; the body fills in the details of the end."""
+        began = self.clock.monotonic()
+        self.on_event(Event(step, "started", message))
+        details: dict[str, Detail] = {}
+        yield details
+        self.on_event(Event(step, "finished", message, self.clock.monotonic() - began, details))
+
+
+def run_load(
+    spec: LoadSpec,
+    *,
+    snowflake: SnowflakeConfig | None = None,
+    store: ObjectStore | None = None,
+    on_event: OnEvent = ignore,
+    clock: Clock | None = None,
+) -> LoadResult:
+    """Load a manifest's files and replace the table's content with them; safe to call again.
+
+    Args:
+        spec: What to load, through which stage, into which table.
+        snowflake: How to sign in; ``SNOWFLAKE_*`` by default.
+        store: The object store that holds the manifest; boto3's environment by default.
+        on_event: Told of every step.
+        clock: The time to live in.
+
+    Raises:
+        MzOrchestrationError: Its class, ``retryable`` and ``hint`` say what to do. The table is as it was.
+    """
+    clock = clock or Clock()
+    config = snowflake or SnowflakeConfig.from_environment()
+
+    def open_session(manifest: Manifest) -> SnowflakeSession:
+        tag = {"tool": "mz-orchestration", "run_key": manifest.run_key[:200], "object": manifest.object[:200]}
+        return SnowflakeSession(config, query_tag=tag, statement_timeout=spec.timeout)
+
+    context = LoadContext(open_session, store or ObjectStore(), clock, on_event)
+    return run(load_flow(spec, context), clock)
+
+
+def load_flow(spec: LoadSpec, context: LoadContext) -> Flow[LoadResult]:
+    """The load as a flow; see `run_load`."""
+    began = context.clock.monotonic()
+    with context.step(LoadStep.READ, "read the manifest and compare it with the store") as details:
+        manifest = yield from call(read_manifest, context.store, parse_location(spec.manifest, field="manifest"))
+        runs = RunStore(context.store, parse_folder(manifest.base, field="base"))
+        stored = yield from call(runs.find, manifest.export, manifest.run_key)
+        yield from call(check_against_store, context.store, manifest, stored.record.manifest if stored else None)
+        details.update(rows=manifest.rows, files=len(manifest.files))
+    session = yield from call(context.open_session, manifest)
+    try:
+        with context.step(LoadStep.CHECK, "check the stage and the table"):
+            plan = yield from _plan(spec, manifest, session)
+            earlier = stored.record.loads.get(plan.label) if stored else None
+            published = _is_published(plan, manifest, earlier)
+            if not published:
+                yield from _check_columns(plan, manifest, session)
+        entry = earlier if published and earlier else _entry(plan, context.clock.now())
+        if not published:
+            yield from _copy_and_publish(plan, manifest, session, entry, earlier, runs, spec.timeout, context)
+        if entry.state is not LoadState.SUCCEEDED:
+            with context.step(LoadStep.FINISH, "finish the run record"):
+                if published and earlier:
+                    # The process that published was killed before it could clean up and say so.
+                    yield from call(session.query, statements.drop(plan.beside(earlier.staging)))
+                entry.state, entry.rows, entry.error = LoadState.SUCCEEDED, manifest.rows, None
+                entry.finished_at = context.clock.now()
+                yield from call(runs.put_load, manifest.export, manifest.run_key, entry, context.clock.now())
+    finally:
+        session.close()
+    return LoadResult(
+        target=plan.label,
+        manifest=manifest,
+        rows=manifest.rows,
+        query_ids=tuple(entry.query_ids),
+        repeated=published,
+        seconds=context.clock.monotonic() - began,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What the check found out: full names, the manifest's folder below the stage, and the table as it is."""
+
+    stage: Name
+    path: str
+    table: Name
+    exists: bool
+    transient: bool
+    comment: str | None
+
+    @property
+    def label(self) -> str:
+        return str(identifier(*self.table))
+
+    def beside(self, name: str) -> Name:
+        """A table in the same schema."""
+        return (*self.table[:2], name)
+
+
+def _plan(spec: LoadSpec, manifest: Manifest, session: SnowflakeSession) -> Flow[_Plan]:
+    stage, table = parse_name(spec.stage, field="stage"), parse_name(spec.table, field="table")
+    if len(stage) < 3 or len(table) < 3:
+        answer = yield from call(session.query, statements.current_names())
+        current = (answer.rows[0]["database_name"], answer.rows[0]["schema_name"])
+        stage, table = _qualified(stage, current, "stage"), _qualified(table, current, "table")
+    properties = yield from call(session.query, statements.describe_stage(stage))
+    path = path_below_stage(properties.rows, stage, manifest)
+    found = yield from call(session.query, statements.describe_table(table))
+    row = found.rows[0] if found.rows else {"is_transient": "NO", "comment": None}
+    return _Plan(stage, path, table, bool(found.rows), row["is_transient"] == "YES", row["comment"])
+
+
+def _qualified(name: Name, current: tuple[str | None, str | None], field: str) -> Name:
+    full = (*current[: 3 - len(name)], *name)
+    if None in full:
+        raise ConfigurationError(
+            f"{field}: {'.'.join(name)} names no database and schema, and the session has none.",
+            hint="Write database.schema.name, or set SNOWFLAKE_DATABASE and SNOWFLAKE_SCHEMA.",
+        )
+    return tuple(part for part in full if part is not None)
+
+
+def path_below_stage(properties: Iterable[Mapping[str, Any]], stage: Name, manifest: Manifest) -> str:
+    """The manifest's folder as seen from the stage.
+
+    Args:
+        properties: Rows of ``DESC STAGE``.
+        stage: Its name, for errors.
+        manifest: Whose folder is meant.
+
+    Raises:
+        ConfigurationError: The stage is internal, or does not cover the folder.
+    """
+    urls = [row["property_value"] for row in properties if row["property"] == "URL" and row["property_value"]]
+    if not urls:
+        raise ConfigurationError(
+            f"The stage {identifier(*stage)} has no URL.", hint="Use an external stage on the export's bucket."
+        )
+    text = str(urls[0])
+    url = str(json.loads(text)[0] if text.startswith("[") else text)
+    # Snowflake names other stores by other schemes: gcs://, s3compat://; bucket and key stay the same.
+    place = url.partition("://")[2].rstrip("/") + "/"
+    folder = f"{manifest.folder.bucket}/{manifest.folder.key}"
+    if not folder.startswith(place):
+        raise ConfigurationError(
+            f"The stage {identifier(*stage)} on {url} does not cover {manifest.path}.",
+            hint=f"Use a stage whose URL is s3://{manifest.folder.bucket}/ or a folder above the manifest.",
+        )
+    return folder.removeprefix(place)
+
+
+def _is_published(plan: _Plan, manifest: Manifest, earlier: LoadEntry | None) -> bool:
+    if not plan.exists:
+        return False
+    # Where a later load has replaced the content since, the record still knows that this one was published.
+    recorded = earlier is not None and earlier.state is LoadState.SUCCEEDED
+    return recorded or marked_manifest(plan.comment) == manifest.sha256
+
+
+def _check_columns(plan: _Plan, manifest: Manifest, session: SnowflakeSession) -> Flow[None]:
+    # Raises for files that cannot be loaded at all, before anything is made.
+    list(statements.copy_into(plan.table, plan.stage, plan.path, manifest))
+    if not plan.exists:
+        return
+    answer = yield from call(session.query, statements.describe_columns(plan.table))
+    columns = [TargetColumn(row["column_name"], row["data_type"], row["numeric_scale"]) for row in answer.rows]
+    different = differences(manifest.columns, columns)
+    if different:
+        raise ConfigurationError(
+            f"The table {plan.label} does not fit the export: {'; '.join(different)}.",
+            hint="Change the table or the export, or load into a new table.",
+            details={"differences": len(different)},
+        )
+
+
+def _entry(plan: _Plan, now: datetime) -> LoadEntry:
+    # A name nobody else uses: of two processes that load the same manifest, neither can disturb the other's table.
+    staging = f"{plan.table[2][:200]}__MZ_{secrets.token_hex(6).upper()}"
+    return LoadEntry(target=plan.label, state=LoadState.STARTED, started_at=now, staging=staging)
+
+
+def _copy_and_publish(
+    plan: _Plan,
+    manifest: Manifest,
+    session: SnowflakeSession,
+    entry: LoadEntry,
+    earlier: LoadEntry | None,
+    runs: RunStore,
+    timeout: float,
+    context: LoadContext,
+) -> Flow[None]:
+    staging = plan.beside(entry.staging)
+    try:
+        with context.step(LoadStep.STAGE, f"create the staging table {entry.staging}"):
+            yield from call(runs.put_load, manifest.export, manifest.run_key, entry, context.clock.now())
+            if earlier is not None and earlier.staging:
+                yield from call(session.query, statements.drop(plan.beside(earlier.staging)))
+            create = (
+                statements.create_staging_like(staging, plan.table, transient=plan.transient)
+                if plan.exists
+                else statements.create_staging(staging, manifest.columns)
+            )
+            yield from call(session.query, create)
+        rows: list[dict[str, Any]] = []
+        with context.step(LoadStep.COPY, f"copy {len(manifest.files)} files into it") as details:
+            # Whether Snowflake takes a Parquet file without row groups is not documented; nothing is lost by skipping.
+            copies = statements.copy_into(staging, plan.stage, plan.path, manifest) if manifest.rows else []
+            for statement in copies:
+                answer = yield from _submit(session, statement, timeout, context)
+                entry.query_ids.append(answer.query_id)
+                rows += answer.rows
+            details.update(files=len(rows))
+        with context.step(LoadStep.RECONCILE, "compare the counts") as details:
+            details["rows_loaded"] = yield from _reconcile(manifest, rows, staging, session)
+            yield from call(session.query, statements.set_comment(staging, mark(plan.comment, manifest)))
+        with context.step(LoadStep.PUBLISH, f"publish as {plan.label}"):
+            if plan.exists:
+                yield from call(session.query, statements.publish_by_swap(plan.table, staging))
+                yield from call(session.query, statements.drop(staging))
+            else:
+                yield from call(session.query, statements.publish_by_rename(plan.table, staging))
+    except MzOrchestrationError as error:
+        entry.state, entry.error, entry.finished_at = LoadState.FAILED, error.to_dict(), context.clock.now()
+        yield from call(runs.put_load, manifest.export, manifest.run_key, entry, context.clock.now())
+        raise
+
+
+def _submit(session: SnowflakeSession, statement: Sql, timeout: float, context: LoadContext) -> Flow[Answer]:
+    """A long statement: submitted, waited for by query id, aborted if we leave early."""
+    query_id = yield from call(session.submit, statement)
+    deadline = context.clock.monotonic() + timeout
+    pause = _FIRST_POLL
+    running = True
+    try:
+        while running:
+            running = yield from call(session.is_running, query_id)
+            if running:
+                if context.clock.monotonic() >= deadline:
+                    raise DeadlineError(
+                        f"COPY INTO {query_id} was aborted because it took longer than {timeout:g} seconds.",
+                        hint="Allow more time with --timeout, or use a larger warehouse.",
+                        details={"query_id": query_id, "timeout_seconds": timeout},
+                    )
+                yield from sleep(pause)
+                pause = min(pause * 1.5, _LONGEST_POLL)
+    finally:
+        if running:
+            session.abort(query_id)
+    return (yield from call(session.result, query_id))
+
+
+def _reconcile(manifest: Manifest, answer: list[dict[str, Any]], staging: Name, session: SnowflakeSession) -> Flow[int]:
+    problems = findings(manifest, answer) if manifest.rows else []
+    counted = yield from call(session.query, statements.count_rows(staging))
+    loaded = int(counted.rows[0]["n"])
+    if loaded != manifest.rows:
+        problems.append(f"{loaded} rows are in the staging table, {manifest.rows} in the files")
+    if problems:
+        raise ReconciliationError(
+            f"What Snowflake loaded does not agree with the manifest: {'; '.join(problems[:10])}.",
+            hint=f"Nothing was published. Inspect {identifier(*staging)}; the next load of this manifest drops it.",
+            details={"findings": len(problems), "rows_in_files": manifest.rows, "rows_loaded": loaded},
+        )
+    return loaded
