@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mz_orchestration import __version__
-from mz_orchestration.cli import export, load, local, runs
+from mz_orchestration.cli import demo, export, load, local, runs
 from mz_orchestration.cli.output import reporting
 from mz_orchestration.cli.settings import defaults
 
@@ -24,6 +24,7 @@ app.command("export")(export.export)
 app.command("load")(load.load)
 app.add_typer(runs.app, name="runs")
 app.add_typer(local.app, name="local")
+local.app.command("demo")(demo.demo)
 
 
 def _print_version(wanted: bool) -> None:

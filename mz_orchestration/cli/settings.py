@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.core import TyperGroup, TyperOption
 
 from mz_orchestration.errors import ConfigurationError
 
@@ -42,7 +42,7 @@ def defaults(path: Path | None, group: TyperGroup) -> dict[str, Any]:
     return _section(data, group, str(path))
 
 
-def _section(data: Any, command: TyperCommand, place: str) -> dict[str, Any]:
+def _section(data: Any, command: Any, place: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ConfigurationError(f"{place}: expected names with values, got {data!r}.")
     subcommands = command.commands if isinstance(command, TyperGroup) else {}

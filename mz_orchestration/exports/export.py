@@ -179,6 +179,7 @@ def _differences(earlier: dict[str, object], spec: ExportSpec) -> str:
 
 def _columns(spec: ExportSpec, session: Session, context: ExportContext) -> Flow[list[Column]]:
     described = yield from call(session.describe, describe_statement(spec))
+    yield from call(session.check_aws_connection, spec.connection)
     columns = with_casts(described, spec.format)
     for column in columns:
         if column.cast is not None:

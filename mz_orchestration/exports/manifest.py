@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from datetime import datetime
 from typing import Any, Literal
 
@@ -21,7 +20,8 @@ from mz_orchestration.materialize.types import Column
 from mz_orchestration.objectstore.location import Location, parse_folder
 from mz_orchestration.validation import describe_validation
 
-_FILE_NAME = re.compile(r"mz-t\d+-batch-\d{4,}-\d{4,}\.(?:parquet|csv)")
+# Anchored: pydantic searches, and a name must not lead to another folder.
+_FILE_NAME = r"^mz-t\d+-batch-\d{4,}-\d{4,}\.(parquet|csv)$"
 
 
 class DataFile(BaseModel):

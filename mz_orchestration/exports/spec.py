@@ -44,8 +44,8 @@ def parse_size(text: str) -> int:
 
 
 def _one_byte(value: str) -> str:
-    if len(value.encode()) != 1:
-        raise ValueError(f"{value!r} must be a single one-byte character")
+    if len(value.encode()) != 1 or value in "\r\n":
+        raise ValueError(f"{value!r} must be a single one-byte character other than a line break")
     return value
 
 

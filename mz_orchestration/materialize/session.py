@@ -27,6 +27,7 @@ from mz_orchestration.errors import (
     NotFoundError,
     UnavailableError,
 )
+from mz_orchestration.materialize.names import parse_object_name
 from mz_orchestration.materialize.types import Column, type_name
 
 _CANCEL_EVERY = 1.0
@@ -65,6 +66,8 @@ class Session:
     def __init__(self, config: MaterializeConfig | None = None, *, application_name: str = "") -> None:
         self._config = config or MaterializeConfig()
         self._connection = self._connect(application_name or f"mz-orchestration {__version__}")
+        if self._config.cluster is not None:
+            self._use_cluster(self._config.cluster)
 
     def __enter__(self) -> Session:
         return self
@@ -160,6 +163,27 @@ class Session:
             raise ExportError(f"Materialize answered the COPY with {answer!r} where 'COPY <rows>' was expected.")
         return int(match[1])
 
+    def check_aws_connection(self, name: str) -> None:
+        """Make sure that an AWS connection exists before anything is written on the way to using it.
+
+        Raises:
+            NotFoundError: There is no connection of that name.
+            ConfigurationError: It is a connection to something else.
+        """
+        last = parse_object_name(name)[-1]
+        statement = sql.SQL("SELECT type FROM mz_catalog.mz_connections WHERE name = {}").format(sql.Literal(last))
+        types = {row[0] for row in self._all(statement)}
+        if not types:
+            raise NotFoundError(
+                f"Materialize has no connection {name!r}.",
+                hint="Create it with CREATE CONNECTION ... TO AWS (...), or correct --connection.",
+            )
+        if "aws" not in types:
+            raise ConfigurationError(
+                f"The connection {name!r} is of type {', '.join(sorted(types))}, not aws.",
+                hint="Name an AWS connection; S3-compatible stores are AWS connections with an ENDPOINT.",
+            )
+
     def is_active(self, pid: int) -> bool:
         """Whether a session with this id is still there, for example with a COPY whose client has gone."""
         found = self._one(
@@ -174,11 +198,27 @@ class Session:
         return bool(self._one(sql.SQL("SELECT pg_cancel_backend({})").format(sql.Literal(pid))))
 
     def _one(self, statement: sql.Composed) -> Any:
+        rows = self._all(statement)
+        return rows[0][0] if rows else None
+
+    def _all(self, statement: sql.Composed) -> list[tuple[Any, ...]]:
         try:
-            row = self._connection.execute(statement).fetchone()
+            return self._connection.execute(statement).fetchall()
         except psycopg.Error as error:
             raise _refused(error) from error
-        return row[0] if row else None
+
+    def _use_cluster(self, name: str) -> None:
+        # SET takes any name; the COPY would be the first to notice.
+        try:
+            self._connection.execute(sql.SQL("SET cluster = {}").format(sql.Identifier(name)))
+        except psycopg.Error as error:
+            raise _refused(error) from error
+        found = self._one(
+            sql.SQL("SELECT count(*) FROM mz_catalog.mz_clusters WHERE name = {}").format(sql.Literal(name))
+        )
+        if not found:
+            self.close()
+            raise NotFoundError(f"Materialize: unknown cluster '{name}'.", hint="SHOW CLUSTERS lists what there is.")
 
     def _cancel_until(self, done: threading.Event) -> None:
         # A cancel that arrives while the statement is planned or in preflight is lost, hence the repetition.
@@ -213,8 +253,6 @@ class Session:
                 keepalives_interval=10,
                 keepalives_count=6,
             )
-            if config.cluster is not None:
-                connection.execute(sql.SQL("SET cluster = {}").format(sql.Identifier(config.cluster)))
         except psycopg.OperationalError as error:
             raise _not_connected(error) from error
         except psycopg.Error as error:

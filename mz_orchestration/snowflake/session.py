@@ -127,7 +127,10 @@ class SnowflakeSession:
                 session_parameters=parameters,
                 # No probes of cloud-metadata addresses: they hang where there are none.
                 platform_detection_timeout_seconds=0,
-                network_timeout=60,
+                **_network_deadline(snowflake.connector.__version__),
+                # Log out on close: whatever was submitted has ended or has been aborted by then.
+                server_session_keep_alive=False,
+                enable_server_session_keep_alive_auto_detection=False,
                 internal_application_name="mz_orchestration",
                 internal_application_version=__version__,
             )
@@ -179,6 +182,11 @@ class SnowflakeSession:
         """Ask Snowflake to end a submitted statement; never raises."""
         with suppress(Exception), self._connection.cursor() as cursor:
             cursor.abort_query(query_id)
+
+
+def _network_deadline(version: str) -> dict[str, int]:
+    """Seconds one request may take with its retries; major 5 renamed the setting, 4 waits for ever without it."""
+    return {"network_timeout" if int(version.partition(".")[0]) < 5 else "request_timeout": 60}
 
 
 def _answer(cursor: Any) -> Answer:

@@ -1,0 +1,92 @@
+# Everything happens in .venv, which these targets make themselves.
+#
+#   make demo          one verified load on this machine, from nothing (KEEP=1 leaves the stack up)
+#   make test          linters' sisters: all tests, over the embedded local stack
+#   make install       everything, editable, into .venv
+#   make test-matrix   the fast tests under each Python 3.11 to 3.13 found here
+#   make lint          ruff, mypy, the import contracts
+#   make clean         removes what these targets made
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
+PYTEST := $(BIN)/python -m pytest
+
+# Hundreds of short processes import the same libraries: let Python keep its bytecode.
+unexport PYTHONDONTWRITEBYTECODE
+# No telemetry and no probes of cloud-metadata addresses: both hang on machines without a network.
+export DAGSTER_DISABLE_TELEMETRY := yes
+export DO_NOT_TRACK := 1
+export AWS_EC2_METADATA_DISABLED := true
+
+.PHONY: install demo test test-matrix test-connector lint format constraints bench clean
+
+install: $(VENV)/.everything
+
+demo: $(VENV)/.demo
+	$(BIN)/mz-orchestration local demo $(if $(KEEP),--keep)
+
+test: $(VENV)/.everything test-connector
+	$(PYTEST) $(ARGS)
+
+lint: $(VENV)/.everything
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --cache-dir .import_linter_cache
+
+format: $(VENV)/.everything
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; $(PYTHON) is older. Name another with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo "Python's venv module is missing: install the Debian package python3-venv." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/.demo: $(BIN)/uv pyproject.toml constraints.txt
+	$(UV) --editable '.[local]'
+	@touch $@
+
+$(VENV)/.everything: $(BIN)/uv pyproject.toml constraints.txt
+	$(UV) --editable '.[all]' --group dev
+	@touch $@ $(VENV)/.demo
+
+# The connector's other major, which Airflow's own Snowflake provider holds users on, cannot share an environment.
+.venv-connector4/.ready: $(BIN)/uv constraints-connector4.txt
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-connector4
+	$(BIN)/uv pip install --quiet --python .venv-connector4/bin/python --constraint constraints-connector4.txt \
+		'snowflake-connector-python<5' boto3 httpx psycopg[binary] pyarrow pydantic pyyaml pytest pytest-timeout rich tenacity typer
+	$(BIN)/uv pip install --quiet --python .venv-connector4/bin/python --no-deps --editable .
+	@touch $@
+
+test-connector: $(VENV)/.everything .venv-connector4/.ready
+	MZ_LOCAL_SERVER_PYTHON=$(CURDIR)/$(BIN)/python \
+		.venv-connector4/bin/python -m pytest $(ARGS) tests/contract/local_snowflake tests/contract/snowflake
+
+test-matrix: $(BIN)/uv
+	@for version in 3.11 3.12 3.13; do \
+		$(BIN)/uv python find --no-python-downloads $$version >/dev/null 2>&1 || { echo "Python $$version is not here"; continue; }; \
+		echo "== Python $$version" && \
+		$(BIN)/uv venv --quiet --clear --no-python-downloads --python $$version .venv-$$version && \
+		$(BIN)/uv pip install --quiet --python .venv-$$version/bin/python --constraint constraints.txt --editable '.[all]' --group dev && \
+		.venv-$$version/bin/python -m pytest $(ARGS) tests/unit tests/contract tests/e2e/slice || exit 1; \
+	done
+
+constraints: $(BIN)/uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 pyproject.toml --all-extras --group dev --no-header \
+		--no-annotate --no-emit-package mz-orchestration --output-file constraints.body
+	{ sed -n 1p constraints.txt; cat constraints.body; } > constraints.new
+	mv constraints.new constraints.txt && rm constraints.body
+
+bench: $(VENV)/.everything
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf $(VENV) .venv-connector4 .venv-3.* .mz-local .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache *.egg-info build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,189 @@
+"""``mz-orchestration local``: Materialize, S3 and Snowflake on this machine, for trying things out and for tests.
+
+Exit codes: 0 done; 1 it failed or, for ``status`` and ``env``, nothing is running; 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from mz_orchestration.local.state import State
+
+app = typer.Typer(
+    name="local",
+    help="Run Materialize, S3 and Snowflake on this machine, for trying things out and for tests.",
+    no_args_is_help=True,
+)
+
+Dir = Annotated[Path, typer.Option("--dir", help="State folder of the stack.", file_okay=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+DEFAULT_DIR = Path(".mz-local")
+
+
+@app.command()
+def up(
+    dir: Dir = DEFAULT_DIR,
+    port_base: Annotated[
+        int,
+        typer.Option(
+            "--port-base",
+            min=0,
+            max=65533,
+            help="Materialize listens here, S3 on the next port, Snowflake on the one after. 0 takes free ports.",
+        ),
+    ] = 16875,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return when all is ready and leave the stack running.")
+    ] = False,
+) -> None:
+    """Start the stack. Without --detach it runs until Ctrl-C. What it holds is gone when it stops."""
+    from mz_orchestration.local.stack import start_detached
+    from mz_orchestration.local.state import Folder
+    from mz_orchestration.local.supervisor import Supervisor
+
+    if 0 < port_base < 1024:
+        raise typer.BadParameter(f"{port_base} is a reserved port; use 0 or 1024 to 65533", param_hint="--port-base")
+    with _plain_errors():
+        typer.echo(f"Starting the local stack in {dir} …")
+        if detach:
+            state = start_detached(dir, port_base=port_base, say=typer.echo)
+            typer.echo(_listing(state, dir))
+            return
+        Supervisor(
+            Folder(dir),
+            port_base=port_base,
+            say=typer.echo,
+            ready=lambda state: typer.echo(f"{_listing(state, dir)}\n\nCtrl-C stops it."),
+        ).run()
+        typer.echo("Stopped.")
+
+
+@app.command()
+def status(dir: Dir = DEFAULT_DIR, as_json: Json = False) -> None:
+    """Say what runs, where it listens and where its logs are. Exits with 1 if nothing is running."""
+    from mz_orchestration.local.errors import NotRunning
+    from mz_orchestration.local.stack import listening, running
+
+    with _plain_errors():
+        try:
+            state = running(dir)
+        except NotRunning as error:
+            if not as_json:
+                raise
+            typer.echo(json.dumps({"running": False, "dir": str(error.folder), "servers": []}))
+            raise typer.Exit(1) from None
+        answers = {name: listening(server) for name, server in state.servers.items()}
+        if as_json:
+            servers = [
+                {**server.model_dump(mode="json"), "listening": answers[name]} for name, server in state.servers.items()
+            ]
+            description = {
+                "running": True,
+                "dir": str(dir.resolve()),
+                "pid": state.supervisor_pid,
+                "started_at": state.started_at,
+                "servers": servers,
+            }
+            typer.echo(json.dumps(description, indent=2))
+            return
+        typer.echo(f"Up since {state.started_at}, supervisor process {state.supervisor_pid}.")
+        typer.echo(_servers(state))
+        for name, answers_now in answers.items():
+            if not answers_now:
+                typer.echo(f"  {name} does not answer; see {state.servers[name].log}")
+
+
+@app.command()
+def env(dir: Dir = DEFAULT_DIR, as_json: Json = False) -> None:
+    """Print the settings for psql, AWS tools, Snowflake and Airflow as lines for the shell's eval."""
+    from mz_orchestration.local.environment import environment, export_lines
+    from mz_orchestration.local.stack import running
+
+    with _plain_errors():
+        variables = environment(running(dir))
+        if as_json:
+            typer.echo(json.dumps(variables, indent=2))
+        else:
+            typer.echo(export_lines(variables), nl=False)
+
+
+@app.command()
+def seed(
+    dir: Dir = DEFAULT_DIR,
+    rows: Annotated[int, typer.Option("--rows", min=0, max=100_000_000, help="Order lines to make.")] = 100_000,
+    seed_number: Annotated[
+        int, typer.Option("--seed", min=0, max=2**31 - 1, help="The same number makes the same data.")
+    ] = 1,
+) -> None:
+    """Fill schema shop in Materialize with customers, orders, order lines and payments, replacing what is there."""
+    import time
+
+    from mz_orchestration.local.seed import seed_shop
+    from mz_orchestration.local.stack import running
+
+    with _plain_errors():
+        state = running(dir)
+        begun = time.monotonic()
+
+        def say(relation: str, count: int, seconds: float) -> None:
+            typer.echo(f"  shop.{relation:<13} {count:>12,} rows  {seconds:6.1f} s")
+
+        typer.echo(f"Making {rows:,} order lines from seed {seed_number} …")
+        seed_shop(state, rows=rows, seed=seed_number, report=say)
+        typer.echo(f"Done in {time.monotonic() - begun:.1f} s.")
+
+
+@app.command()
+def down(dir: Dir = DEFAULT_DIR) -> None:
+    """Stop the stack and wait until no process of it is left. Fine to run when nothing is up."""
+    from mz_orchestration.local.stack import stop
+
+    with _plain_errors():
+        was_running = stop(dir)
+        typer.echo("Stopped." if was_running else f"Not running in {dir.resolve()}.")
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    from mz_orchestration.local.errors import LocalStackError
+
+    try:
+        yield
+    except LocalStackError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        sys.exit(1)
+
+
+def _listing(state: State, dir: Path) -> str:
+    option = "" if dir == DEFAULT_DIR else f" --dir {dir}"
+    return "\n".join(
+        (
+            "The local stack is up:",
+            _servers(state),
+            "",
+            f'  settings for this shell   eval "$(mz-orchestration local env{option})"',
+            f"  something to export       mz-orchestration local seed --rows 1000000{option}",
+            f"  stop                      mz-orchestration local down{option}",
+        )
+    )
+
+
+def _servers(state: State) -> str:
+    from mz_orchestration.local.servers import SERVERS
+    from mz_orchestration.local.state import HOST
+
+    return "\n".join(
+        f"  {SERVERS[name].title:<12} {HOST}:{server.port:<6} process {server.pid:<8} log {server.log}"
+        for name, server in state.servers.items()
+    )

@@ -1,0 +1,121 @@
+"""The listener: accepts clients, connects each to PostgreSQL and starts its session."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import psycopg
+
+from mz_orchestration.local.materialize.copy_grammar import CopyTo
+from mz_orchestration.local.materialize.copy_work import ProxyWork
+from mz_orchestration.local.materialize.error_texts import ErrorTexts
+from mz_orchestration.local.materialize.exchange import Exchange, Record
+from mz_orchestration.local.materialize.postgres import DATABASE
+from mz_orchestration.local.materialize.session import Session, read_startup, startup_message
+from mz_orchestration.local.materialize.statements import Work
+from mz_orchestration.local.materialize.wire import (
+    CANCEL_REQUEST,
+    GSS_REQUEST,
+    SSL_REQUEST,
+    startup_parameters,
+)
+from mz_orchestration.local.statement_log import StatementLog
+
+_STARTUP_SECONDS = 60.0
+
+
+class AdminConnection:
+    """The proxy's own connection to PostgreSQL: looks things up and holds the locks of running exports."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+        self._connection = connection
+        self._turn = asyncio.Lock()
+
+    async def rows(self, sql: str, *values: object) -> list[tuple[object, ...]]:
+        """Run a statement and return its rows."""
+        async with self._turn:
+            cursor = await self._connection.execute(sql.encode(), values or None)
+            return await cursor.fetchall()
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._connection.close()
+
+
+class Server:
+    """All sessions of the stand-in."""
+
+    def __init__(self, socket: Path, conninfo: str, log: StatementLog, workers: int) -> None:
+        self._socket = socket
+        self._conninfo = conninfo
+        self._log = log
+        self._workers = workers
+        self._sessions: set[asyncio.Task[None]] = set()
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen and return the port."""
+        connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
+        self._admin = AdminConnection(connection)
+        self._work = ProxyWork(self._admin, self._conninfo, self._workers)
+        self._listener = await asyncio.start_server(self._accept, host, port)
+        return int(self._listener.sockets[0].getsockname()[1])
+
+    async def stop(self) -> None:
+        """End all sessions and exports."""
+        self._listener.close()
+        self._work.stop()
+        for task in self._sessions:
+            task.cancel()
+        await asyncio.gather(*self._sessions, return_exceptions=True)
+        await self._admin.close()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._sessions.add(task)
+        try:
+            await self._serve(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError, TimeoutError):
+            pass
+        except asyncio.CancelledError:
+            # Asked to by stop(); asyncio.streams would report it as an error otherwise.
+            pass
+        finally:
+            self._sessions.discard(task)
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.timeout(_STARTUP_SECONDS):
+            code, body = await read_startup(reader)
+            while code in (SSL_REQUEST, GSS_REQUEST):
+                writer.write(b"N")
+                await writer.drain()
+                code, body = await read_startup(reader)
+        upstream = await asyncio.open_unix_connection(str(self._socket))
+        try:
+            if code == CANCEL_REQUEST:
+                await _forward_cancel(upstream, body)
+                return
+            upstream[1].write(startup_message(code, body, DATABASE))
+            user = dict(startup_parameters(body)).get("user", "")
+            errors = ErrorTexts(self._admin, user)
+            exchange = Exchange(upstream, writer, self._log, errors.rewrite)
+            await Session(reader, exchange, self._carry_out).run()
+        finally:
+            upstream[1].close()
+
+    async def _carry_out(self, exchange: Exchange, record: Record, work: Work) -> str:
+        if isinstance(work, CopyTo):
+            return await self._work.copy(exchange, record, work)
+        return await self._work.validate(exchange, record, work.connection)
+
+
+async def _forward_cancel(upstream: tuple[asyncio.StreamReader, asyncio.StreamWriter], body: bytes) -> None:
+    reader, writer = upstream
+    packet = CANCEL_REQUEST.to_bytes(4, "big") + body
+    writer.write((len(packet) + 4).to_bytes(4, "big") + packet)
+    await writer.drain()
+    # PostgreSQL closes once the signal is on its way; the client waits for the same.
+    async with asyncio.timeout(_STARTUP_SECONDS):
+        await reader.read()

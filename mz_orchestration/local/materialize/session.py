@@ -1,0 +1,332 @@
+"""One client connection: reads its messages and decides which reach PostgreSQL as they are."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import struct
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mz_orchestration.local.materialize import wire
+from mz_orchestration.local.materialize.errors import StatementError
+from mz_orchestration.local.materialize.exchange import (
+    Exchange,
+    Expect,
+    Record,
+    StatementFailed,
+    simple_query,
+)
+from mz_orchestration.local.materialize.statements import (
+    NOTHING,
+    VARIABLES,
+    Rewrite,
+    Treatment,
+    Work,
+    classify,
+    needs_tokens,
+    refuse,
+)
+from mz_orchestration.local.materialize.tokens import Piece, split
+
+_CHUNK = 1 << 18
+_LONGEST_STARTUP = 1 << 16
+_GOODBYE_SECONDS = 10.0
+_COPY_DATA = ord("d")
+
+Worker = Callable[[Exchange, Record, Work], Awaitable[str]]
+"""Carries out a statement and returns its tag; raises StatementError or StatementFailed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A prepared statement: the client's text and what is done with it."""
+
+    sql: str
+    treatment: Treatment = None
+
+
+class Session:
+    """The client's side of a connection whose other side is an :class:`Exchange`."""
+
+    def __init__(self, reader: asyncio.StreamReader, exchange: Exchange, worker: Worker) -> None:
+        self._reader = reader
+        self._exchange = exchange
+        self._worker = worker
+        self._statements: dict[bytes, Prepared] = {}
+        self._portals: dict[bytes, Prepared] = {}
+        self._buffer = bytearray()
+
+    async def run(self) -> None:
+        """Serve until either side closes."""
+        pump = asyncio.create_task(self._exchange.pump())
+        client = asyncio.create_task(self._serve())
+        try:
+            await asyncio.wait({pump, client}, return_when=asyncio.FIRST_COMPLETED)
+            if not pump.done():
+                await self._exchange.send(wire.TERMINATE)
+                await asyncio.wait({pump}, timeout=_GOODBYE_SECONDS)
+        except ConnectionError:
+            pass
+        finally:
+            for task in (pump, client):
+                task.cancel()
+            await asyncio.gather(pump, client, return_exceptions=True)
+
+    async def _serve(self) -> None:
+        try:
+            while (head := await self._message()) is not None:
+                kind, body = head
+                if kind == ord("X"):
+                    return
+                await self._handle(kind, body)
+        except ConnectionError:
+            return
+
+    async def _message(self) -> tuple[int, bytes] | None:
+        """The next message that is not data of a COPY; such data goes straight through."""
+        buffer = self._buffer
+        while True:
+            at = 0
+            while len(buffer) - at >= 5:
+                end = at + 1 + int.from_bytes(buffer[at + 1 : at + 5], "big")
+                if end > len(buffer):
+                    break
+                if buffer[at] != _COPY_DATA:
+                    data, kind, body = bytes(buffer[:at]), buffer[at], bytes(buffer[at + 5 : end])
+                    del buffer[:end]
+                    if data:
+                        await self._exchange.send(data)
+                    return kind, body
+                at = end
+            if at:
+                data = bytes(buffer[:at])
+                del buffer[:at]
+                await self._exchange.send(data)
+            chunk = await self._reader.read(_CHUNK)
+            if not chunk:
+                return None
+            buffer += chunk
+
+    async def _handle(self, kind: int, body: bytes) -> None:
+        letter = bytes((kind,))
+        handler = _HANDLERS.get(letter)
+        if handler is not None:
+            await handler(self, body)
+            return
+        # Password messages, CopyDone, CopyFail and Flush have no answer of their own here.
+        expects = {b"S": [Expect(b"Z")], b"F": [Expect(b"Z")]}.get(letter, [])
+        await self._exchange.send(wire.message(letter, body), *expects)
+
+    # The simple protocol
+
+    async def _simple(self, body: bytes) -> None:
+        text = wire.text_of(body[:-1])
+        if not needs_tokens(text):
+            await self._exchange.send(wire.message(b"Q", body), simple_query([Record(text)], rewritten=False))
+            return
+        pieces = split(text)
+        treatments = [classify(piece) for piece in pieces]
+        if any(treatment is not None and not isinstance(treatment, Rewrite) for treatment in treatments):
+            await self._one_by_one(pieces, treatments)
+            return
+        records = []
+        out = []
+        at = 0
+        for index, (piece, treatment) in enumerate(zip(pieces, treatments, strict=True)):
+            record = Record(piece.text)
+            if isinstance(treatment, Rewrite):
+                rewrite = self._checked(treatment, pieces[:index])
+                record.tag = rewrite.tag
+                out += [text[at : piece.start], rewrite.sql]
+                at = piece.end
+            records.append(record)
+        out.append(text[at:])
+        rewritten = at > 0
+        await self._exchange.send(
+            wire.query("".join(out)) if rewritten else wire.message(b"Q", body),
+            simple_query(records or [Record(text)], rewritten=rewritten),
+        )
+
+    async def _one_by_one(self, pieces: list[Piece], treatments: list[Treatment]) -> None:
+        """Carry out the statements of one query through the extended protocol, whose Sync ends the transaction."""
+        for index, (piece, treatment) in enumerate(zip(pieces, treatments, strict=True)):
+            record = Record(piece.text)
+            if treatment is not None and not isinstance(treatment, Rewrite):
+                if not await self._work(record, treatment, None):
+                    break
+                continue
+            sql = piece.text
+            if isinstance(treatment, Rewrite):
+                rewrite = self._checked(treatment, pieces[:index])
+                sql, record.tag = rewrite.sql, rewrite.tag
+            if not await self._piece(record, sql, rewritten=treatment is not None):
+                break
+        await self._exchange.send(wire.SYNC, Expect(b"Z"))
+
+    async def _piece(self, record: Record, sql: str, *, rewritten: bool) -> bool:
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._exchange.copy_in.clear()
+        await self._exchange.send(
+            wire.parse(b"", sql) + wire.bind(b"", b"") + wire.describe(b"P", b"") + wire.execute(b"") + wire.FLUSH,
+            Expect(b"1", deque([record]), rewritten=rewritten, hidden_types=b"1"),
+            Expect(b"2", deque([record]), rewritten=rewritten, hidden_types=b"2"),
+            Expect(b"Tn", deque([record]), rewritten=rewritten, hidden_types=b"n"),
+            Expect(b"CI", deque([record]), rewritten=rewritten, ended=ended),
+        )
+        wants_data = asyncio.create_task(self._exchange.copy_in.wait())
+        either: list[asyncio.Future[Any]] = [ended, wants_data]
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            while not ended.done() and (head := await self._message()) is not None:
+                kind, body = head
+                await self._exchange.send(wire.message(bytes((kind,)), body))
+                if bytes((kind,)) in b"cf":
+                    break
+            await ended
+        finally:
+            wants_data.cancel()
+        return await self._exchange.settle()
+
+    # The extended protocol
+
+    async def _parse(self, body: bytes) -> None:
+        name, at = wire.cut(body)
+        raw, at = wire.cut(body, at)
+        text = wire.text_of(raw)
+        treatment: Treatment = None
+        if needs_tokens(text):
+            pieces = split(text)
+            treatment = classify(pieces[0]) if len(pieces) == 1 else None
+        self._statements[name] = Prepared(text, treatment)
+        if treatment is None:
+            data = wire.message(b"P", body)
+        elif isinstance(treatment, Rewrite):
+            data = wire.parse(name, treatment.sql, body[at:])
+        else:
+            data = wire.parse(name, NOTHING)
+        record = Record(text)
+        await self._exchange.send(data, Expect(b"1", deque([record]), rewritten=treatment is not None))
+
+    async def _bind(self, body: bytes) -> None:
+        portal, at = wire.cut(body)
+        name, at = wire.cut(body, at)
+        prepared = self._statements.get(name, Prepared(""))
+        self._portals[portal] = prepared
+        # What stands for work of the proxy takes no parameters; the work refuses them itself.
+        data = wire.bind(portal, name) if _is_work(prepared.treatment) else wire.message(b"B", body)
+        await self._exchange.send(data, Expect(b"2", deque([Record(prepared.sql)])))
+
+    async def _describe(self, body: bytes) -> None:
+        prepared = (self._statements if body[:1] == b"S" else self._portals).get(body[1:-1], Prepared(""))
+        await self._exchange.send(wire.message(b"D", body), Expect(b"Tn", deque([Record(prepared.sql)])))
+
+    async def _execute(self, body: bytes) -> None:
+        portal, _ = wire.cut(body)
+        prepared = self._portals.get(portal, Prepared(""))
+        record = Record(prepared.sql)
+        treatment = prepared.treatment
+        if treatment is not None and not isinstance(treatment, Rewrite):
+            await self._work(record, treatment, portal)
+            return
+        if isinstance(treatment, Rewrite):
+            record.tag = treatment.tag
+            checked = self._checked(treatment, [])
+            if checked is not treatment:
+                await self._run_own(record, checked.sql)
+                return
+        await self._exchange.send(
+            wire.message(b"E", body),
+            Expect(b"CIs", deque([record]), rewritten=treatment is not None),
+        )
+
+    async def _close(self, body: bytes) -> None:
+        known = self._statements if body[:1] == b"S" else self._portals
+        known.pop(body[1:-1], None)
+        await self._exchange.send(wire.message(b"C", body), Expect(b"3"))
+
+    # Statements the proxy carries out
+
+    async def _work(self, record: Record, work: Work, portal: bytes | None) -> bool:
+        """Do the work of a statement, then let PostgreSQL complete or fail it."""
+        if not await self._exchange.settle():
+            return False
+        try:
+            record.tag = await self._worker(self._exchange, record, work)
+        except StatementFailed:
+            return False
+        except StatementError as error:
+            await self._run_own(record, refuse(error).sql)
+            return False
+        data = b""
+        expects = []
+        if portal is None:
+            data = wire.parse(b"", NOTHING) + wire.bind(b"", b"")
+            expects = [Expect(b"1", visible=False), Expect(b"2", visible=False)]
+        expects.append(Expect(b"CIs", deque([record]), rewritten=True))
+        await self._exchange.send(data + wire.execute(portal or b""), *expects)
+        return await self._exchange.settle()
+
+    async def _run_own(self, record: Record, sql: str) -> None:
+        """Let a failing statement of the proxy's own stand for the client's."""
+        try:
+            await self._exchange.query(record, sql)
+        except StatementFailed:
+            return
+
+    def _checked(self, rewrite: Rewrite, before: list[Piece]) -> Rewrite:
+        harmless = {"BEGIN", "START", "COMMIT", "END", "SET", "SHOW", "RESET", "ROLLBACK"}
+        follows = any(piece.tokens[0].keyword not in harmless for piece in before)
+        if rewrite.fresh is None or not (follows or (self._exchange.in_transaction and self._exchange.used)):
+            return rewrite
+        if rewrite.fresh.startswith("SET"):
+            message = "SET cluster cannot be called in an active transaction"
+        else:
+            message = f"{rewrite.fresh} cannot be run inside a transaction block"
+        return refuse(StatementError(message, "25001"))
+
+
+def _is_work(treatment: Treatment) -> bool:
+    return treatment is not None and not isinstance(treatment, Rewrite)
+
+
+_HANDLERS: dict[bytes, Callable[[Session, bytes], Awaitable[None]]] = {
+    b"Q": Session._simple,
+    b"P": Session._parse,
+    b"B": Session._bind,
+    b"D": Session._describe,
+    b"E": Session._execute,
+    b"C": Session._close,
+}
+
+
+async def read_startup(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """The code and the body of a startup packet."""
+    (length,) = struct.unpack("!i", await reader.readexactly(4))
+    if not 8 <= length <= _LONGEST_STARTUP:
+        raise ConnectionError(f"startup packet of {length} bytes")
+    body = await reader.readexactly(length - 4)
+    return int.from_bytes(body[:4], "big"), body[4:]
+
+
+def startup_message(code: int, body: bytes, database: str) -> bytes:
+    """The startup packet PostgreSQL gets: variables of Materialize become custom settings."""
+    parameters = dict(wire.startup_parameters(body))
+    parameters.setdefault("database", database)
+    out = struct.pack("!i", code)
+    for name, value in parameters.items():
+        if name == "options":
+            value = _OPTION.sub(_rename_option, value)
+        out += wire.cstring(f"mz.{name}" if name in VARIABLES - {"database"} else name) + wire.cstring(value)
+    out += b"\0"
+    return struct.pack("!i", len(out) + 4) + out
+
+
+_OPTION = re.compile(r"(?P<lead>(?:^|(?<=\s))(?:--|-c\s*))(?P<name>[\w.-]+)(?==)")
+
+
+def _rename_option(found: re.Match[str]) -> str:
+    name = found["name"].replace("-", "_")
+    return f"{found['lead']}mz.{name}" if name in VARIABLES - {"database"} else found[0]

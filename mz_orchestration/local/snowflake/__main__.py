@@ -1,0 +1,105 @@
+"""The process: ``python -m mz_orchestration.local.snowflake --dir … --statements … --s3-endpoint …``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+
+import uvicorn
+
+from mz_orchestration.local.snowflake.account import Account
+from mz_orchestration.local.snowflake.app import Endpoints
+from mz_orchestration.local.snowflake.running import Queries
+from mz_orchestration.local.snowflake.storage import Storage
+from mz_orchestration.local.snowflake.store import Store
+from mz_orchestration.local.statement_log import StatementLog
+
+PASSWORD = "MZ_LOCAL_SNOWFLAKE_PASSWORD"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m mz_orchestration.local.snowflake", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 takes a free one")
+    parser.add_argument("--dir", type=Path, required=True, help="folder for spilled and fetched data")
+    parser.add_argument("--statements", type=Path, required=True, help="file every statement is appended to")
+    parser.add_argument("--s3-endpoint", required=True, help="address of the S3 server")
+    return parser.parse_args()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    listener.listen(128)
+    return listener
+
+
+def _stop_at_end_of_input(server: uvicorn.Server) -> None:
+    """The starter holds the other end: when it is gone, so is the reason to run."""
+    while sys.stdin.buffer.read(4096):
+        pass
+    server.should_exit = True
+
+
+async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, lambda: setattr(server, "should_exit", True))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.01)
+    if server.started:
+        print(json.dumps({"ready": True, "port": listener.getsockname()[1]}), flush=True)
+    await serving
+
+
+def main() -> int:
+    """Serve until a signal or the end of standard input."""
+    arguments = _arguments()
+    password = os.environ.pop(PASSWORD, "")
+    if not password:
+        print(f"{PASSWORD} is not set: the password of user LOCAL", file=sys.stderr)
+        return 2
+    folder: Path = arguments.dir
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    store = Store(
+        arguments.s3_endpoint,
+        os.environ.get("AWS_REGION", "us-east-1"),
+        os.environ.get("AWS_ACCESS_KEY_ID", ""),
+        os.environ.get("AWS_SECRET_ACCESS_KEY", ""),
+    )
+    storage = Storage(folder)
+    account = Account(storage, store)
+    log = StatementLog(arguments.statements, "snowflake")
+    queries = Queries(account, log)
+    try:
+        listener = _listen(arguments.host, arguments.port)
+    except OSError as error:
+        print(f"cannot listen on {arguments.host}:{arguments.port}: {error.strerror}", file=sys.stderr)
+        return 1
+    application = Endpoints(account, queries, password).application()
+    config = uvicorn.Config(
+        application, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2
+    )
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    threading.Thread(target=_stop_at_end_of_input, args=(server,), daemon=True).start()
+    asyncio.run(_serve(server, listener))
+    queries.close()
+    storage.close()
+    log.close()
+    return 0
+
+
+if __name__ == "__main__":
+    # Connections that are still open must not keep the process.
+    sys.stdout.flush()
+    os._exit(main())

@@ -1,0 +1,119 @@
+"""One statement in, one result out: which part of the stand-in answers what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from mz_orchestration.local.snowflake import ddl, dml, errors, queries, settings, show, stages
+from mz_orchestration.local.snowflake.copy_into import copy_into
+from mz_orchestration.local.snowflake.lexer import Parser, split
+from mz_orchestration.local.snowflake.results import Result
+from mz_orchestration.local.snowflake.statement import Statement
+
+_Handler: TypeAlias = Callable[[Statement, Parser], Result]
+
+# What Snowflake knows and this stand-in does not: an honest "unsupported" instead of a syntax error.
+_KNOWN_VERBS = {
+    "ALTER", "CALL", "COMMENT", "COPY", "CREATE", "DECLARE", "DROP", "EXECUTE", "EXPLAIN", "GET", "PUT", "REMOVE",
+    "RM", "SET", "UNDROP", "UNSET", "SHOW", "DESC", "DESCRIBE", "USE", "GRANT", "REVOKE", "TRUNCATE", "BEGIN",
+    "START", "COMMIT", "ROLLBACK", "LIST", "LS", "FOR", "IF",
+}  # fmt: skip
+_HANDLERS: list[tuple[tuple[str, ...], _Handler]] = [
+    (("COPY", "INTO"), copy_into),
+    (("LIST",), stages.list_files),
+    (("LS",), stages.list_files),
+    (("SHOW",), show.show),
+    (("DESC",), show.describe),
+    (("DESCRIBE",), show.describe),
+    (("USE",), settings.use),
+    (("ALTER", "SESSION"), settings.alter_session),
+    (("BEGIN",), settings.begin),
+    (("START", "TRANSACTION"), settings.begin),
+    (("COMMIT",), settings.commit),
+    (("ROLLBACK",), settings.rollback),
+    (("TRUNCATE",), dml.truncate),
+    (("CALL", "SYSTEM$WAIT"), settings.wait),
+    (("SELECT", "SYSTEM$WAIT"), settings.wait),
+]
+_DDL_HANDLERS: list[tuple[tuple[str, ...], _Handler]] = [
+    (("ALTER", "TABLE"), ddl.alter_table),
+    (("ALTER", "STORAGE", "INTEGRATION"), stages.alter_integration),
+    (("ALTER", "INTEGRATION"), stages.alter_integration),
+    (("ALTER", "WAREHOUSE"), settings.alter_warehouse),
+    (("COMMENT",), ddl.comment),
+    (("GRANT",), settings.grant),
+    (("REVOKE",), settings.grant),
+    (("CREATE",), lambda statement, parser: _create(statement, parser)),
+    (("DROP",), lambda statement, parser: _drop(statement, parser)),
+]
+
+
+def execute(statement: Statement) -> Result:
+    """Run one statement in its session."""
+    parts = split(statement.sql)
+    if not parts:
+        raise errors.compilation("000900", "42601", "Empty SQL statement.")
+    if len(parts) > 1:
+        raise errors.SnowflakeError(
+            "000008",
+            "0A000",
+            f"Actual statement count {len(parts)} did not match the desired statement count 1.",
+        )
+    statement.sql = parts[0]
+    parser = Parser(statement.sql)
+    with statement.connected():
+        statement.check()
+        return _dispatch(statement, parser)
+
+
+def _dispatch(statement: Statement, parser: Parser) -> Result:
+    first = parser.token.upper
+    if first in {"INSERT", "UPDATE", "DELETE", "MERGE"}:
+        return dml.dml(statement)
+    for words, handler in _HANDLERS:
+        if parser.accept(*words):
+            return handler(statement, parser)
+    if first in {"SELECT", "WITH", "VALUES"} or parser.looking_at("("):
+        return queries.select(statement)
+    for words, handler in _DDL_HANDLERS:
+        if parser.accept(*words):
+            # DDL ends the open transaction, and is none itself.
+            statement.session.commit()
+            return handler(statement, parser)
+    if first in _KNOWN_VERBS:
+        words_shown = " ".join(t.text.upper() for t in parser.tokens[:2])
+        raise errors.unsupported(words_shown, statement.sql)
+    raise parser.unexpected()
+
+
+def _create(statement: Statement, parser: Parser) -> Result:
+    or_replace = parser.accept("OR", "REPLACE")
+    kind = "TABLE"
+    modifier = parser.accept_any("TRANSIENT", "TEMPORARY", "TEMP", "LOCAL", "GLOBAL", "VOLATILE")
+    if modifier in {"LOCAL", "GLOBAL"}:
+        modifier = parser.accept_any("TEMPORARY", "TEMP")
+    if modifier is not None:
+        kind = "TRANSIENT" if modifier == "TRANSIENT" else "TEMPORARY"
+    if parser.accept("TABLE"):
+        return ddl.create_table(statement, parser, kind, or_replace)
+    if kind != "TEMPORARY" and (container := parser.accept_any("DATABASE", "SCHEMA")):
+        return ddl.create_container(statement, parser, container, or_replace)
+    if modifier is None:
+        if parser.accept("STAGE"):
+            return stages.create_stage(statement, parser, or_replace)
+        if parser.accept("STORAGE", "INTEGRATION"):
+            return stages.create_integration(statement, parser, or_replace)
+        if parser.accept("WAREHOUSE"):
+            return settings.create_warehouse(statement, parser)
+        if parser.accept("ROLE"):
+            return settings.create_role(statement, parser)
+    raise errors.unsupported(f"CREATE {parser.token.text.upper()}", statement.sql)
+
+
+def _drop(statement: Statement, parser: Parser) -> Result:
+    parser.accept("STORAGE")
+    kind = parser.accept_any("TABLE", "STAGE", "INTEGRATION", "SCHEMA", "DATABASE", "WAREHOUSE")
+    if kind is None:
+        raise errors.unsupported(f"DROP {parser.token.text.upper()}", statement.sql)
+    return ddl.drop(statement, parser, kind)

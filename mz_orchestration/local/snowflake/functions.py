@@ -1,0 +1,202 @@
+"""Functions and casts whose meaning differs between the two dialects, as rewrites of the syntax tree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mz_orchestration.local.snowflake import errors
+from mz_orchestration.local.snowflake.types import (
+    ARRAY,
+    OBJECT,
+    TIMESTAMP_LTZ,
+    TIMESTAMP_TZ,
+    VARIANT,
+    SfType,
+)
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+    from sqlglot import exp
+
+    from mz_orchestration.local.snowflake.statement import Statement
+
+# A value that is JSON inside DuckDB is a VARIANT; what it holds decides, so these look at run time.
+_MACROS = """
+CREATE MACRO sf_text(x) AS CASE
+    WHEN typeof(x) = 'JSON' THEN CAST(CAST(x AS VARCHAR) AS JSON) ->> '$'
+    WHEN typeof(x) = 'TIMESTAMP' THEN strftime(TRY_CAST(CAST(x AS VARCHAR) AS TIMESTAMP), '%Y-%m-%d %H:%M:%S.%g')
+    WHEN typeof(x) = 'TIMESTAMP WITH TIME ZONE'
+        THEN strftime(TRY_CAST(CAST(x AS VARCHAR) AS TIMESTAMPTZ), '%Y-%m-%d %H:%M:%S.%g %z')
+    WHEN typeof(x) = 'BLOB' THEN hex(CAST(CAST(x AS VARCHAR) AS BLOB))
+    ELSE CAST(x AS VARCHAR) END;
+CREATE MACRO sf_divisor(x) AS CASE WHEN x = 0 THEN error('SF|100051|22012|Division by zero|FS') ELSE x END;
+CREATE MACRO sf_variant(x) AS to_json(x);
+CREATE MACRO sf_array(x) AS CASE
+    WHEN coalesce(json_type(to_json(x)), 'NULL') = 'NULL' THEN NULL
+    WHEN json_type(to_json(x)) = 'ARRAY' THEN to_json(x) ELSE json_array(to_json(x)) END;
+CREATE MACRO sf_array_size(x) AS CASE
+    WHEN json_type(to_json(x)) = 'ARRAY' THEN CAST(json_array_length(to_json(x)) AS BIGINT) END;
+CREATE MACRO sf_typeof(x) AS CASE json_type(to_json(x))
+    WHEN 'UBIGINT' THEN 'INTEGER' WHEN 'BIGINT' THEN 'INTEGER' WHEN 'DOUBLE' THEN 'DECIMAL'
+    WHEN 'NULL' THEN 'NULL_VALUE' ELSE json_type(to_json(x)) END;
+"""
+_ELEMENTS = """
+SELECT 1 AS SEQ, CASE WHEN NOT e.key SIMILAR TO '[0-9]+' THEN e.key END AS KEY, e.fullkey AS PATH,
+       TRY_CAST(e.key AS BIGINT) AS INDEX, e.value AS VALUE, e.v AS THIS
+FROM (SELECT CAST(? AS JSON) AS v) AS q, json_each(q.v) AS e
+"""
+_FORMATS = [
+    ("YYYY", "%Y"), ("MMMM", "%B"), ("MON", "%b"), ("MM", "%m"), ("DD", "%d"), ("HH24", "%H"), ("HH12", "%I"),
+    ("MI", "%M"), ("SS", "%S"), ("FF3", "%g"), ("FF6", "%f"), ("AM", "%p"), ("PM", "%p"), ("TZHTZM", "%z"),
+]  # fmt: skip
+
+
+def install(connection: DuckDBPyConnection) -> None:
+    """Define the macros the rewrites use."""
+    connection.execute(_MACROS)
+
+
+def result_type(node: exp.Expression) -> SfType | None:
+    """The semi-structured or instant type an expression plainly has."""
+    from sqlglot import exp
+
+    if isinstance(node, exp.Cast):
+        return {
+            exp.DataType.Type.ARRAY: ARRAY,
+            exp.DataType.Type.OBJECT: OBJECT,
+            exp.DataType.Type.VARIANT: VARIANT,
+            exp.DataType.Type.TIMESTAMPTZ: TIMESTAMP_TZ,
+            exp.DataType.Type.TIMESTAMPLTZ: TIMESTAMP_LTZ,
+        }.get(node.to.this)
+    return None
+
+
+def replace(tree: exp.Expression, statement: Statement) -> exp.Expression:
+    """The tree with Snowflake's functions and casts replaced."""
+    return tree.transform(lambda node: _replace(node, statement))
+
+
+def _replace(node: exp.Expression, statement: Statement) -> exp.Expression:
+    from sqlglot import exp
+
+    if isinstance(node, exp.Cast) and not isinstance(node, exp.TryCast):
+        return _cast(node)
+    if isinstance(node, exp.DataType):
+        return _data_type(node)
+    if isinstance(node, exp.Div):
+        return exp.Div(this=node.this, expression=_call("sf_divisor", node.expression))
+    if isinstance(node, exp.ArraySize):
+        return _call("sf_array_size", node.this)
+    if isinstance(node, exp.Typeof):
+        return _call("sf_typeof", node.this)
+    if isinstance(node, exp.ToChar):
+        return _to_char(node, statement)
+    if isinstance(node, exp.Parameter | exp.SessionParameter):
+        raise errors.unsupported(f"session variable {node.sql(dialect='snowflake')}", statement.sql)
+    return _context_function(node, statement)
+
+
+def flatten(tree: exp.Expression) -> None:
+    """LATERAL FLATTEN(…) and TABLE(FLATTEN(…)) as a join with the elements of the JSON value."""
+    import sqlglot
+    from sqlglot import exp
+
+    for explode in list(tree.find_all(exp.Explode)):
+        source = explode.parent
+        if not isinstance(source, exp.Lateral | exp.TableFromRows):
+            continue
+        value = explode.this.expression if isinstance(explode.this, exp.Kwarg) else explode.this
+        elements = sqlglot.parse_one(_ELEMENTS, read="duckdb")
+        elements.find(exp.Placeholder).replace(value.copy())
+        for function in elements.find_all(exp.Table):
+            function.set("physical", True)
+        alias = source.args.get("alias")
+        name = alias.this.copy() if alias is not None and alias.this else exp.to_identifier("FLATTEN")
+        lateral = exp.Lateral(this=exp.Subquery(this=elements), alias=exp.TableAlias(this=name))
+        if isinstance(source.parent, exp.Join):
+            source.parent.set("kind", "CROSS")
+        source.replace(lateral)
+
+
+def _context_function(node: exp.Expression, statement: Statement) -> exp.Expression:
+    """CURRENT_DATABASE() and its like as literals."""
+    from sqlglot import exp
+
+    anonymous = type(node) is exp.Anonymous
+    if not isinstance(node, exp.Func) or (anonymous and node.expressions):
+        return node
+    name = node.name if anonymous else type(node).sql_name()
+    value = _context_value(name.upper(), statement)
+    if value is _UNKNOWN:
+        return node
+    return exp.Null() if value is None else exp.Literal.string(str(value))
+
+
+_UNKNOWN: Any = object()
+
+
+def _context_value(name: str, statement: Statement) -> Any:
+    """The value of a context function."""
+    session = statement.session
+    return {
+        "CURRENT_DATABASE": session.context.database,
+        "CURRENT_SCHEMA": session.context.schema,
+        "CURRENT_CATALOG": session.context.database,
+        "CURRENT_USER": session.user,
+        "CURRENT_ROLE": session.role,
+        "CURRENT_WAREHOUSE": session.warehouse,
+        "CURRENT_ACCOUNT": "LOCAL",
+        "CURRENT_ACCOUNT_NAME": "LOCAL",
+        "CURRENT_REGION": "LOCAL",
+        "CURRENT_CLIENT": "local",
+        "CURRENT_VERSION": statement.account.version,
+        "CURRENT_SESSION": str(session.id),
+        "LAST_QUERY_ID": session.last_query_id,
+        "CURRENT_TRANSACTION": None if session.transaction is None else str(session.transaction.id),
+    }.get(name, _UNKNOWN)
+
+
+def _call(name: str, *arguments: exp.Expression) -> exp.Expression:
+    from sqlglot import exp
+
+    return exp.Anonymous(this=name, expressions=list(arguments))
+
+
+def _cast(node: exp.Cast) -> exp.Expression:
+    from sqlglot import exp
+
+    kind = node.to.this
+    types = exp.DataType.Type
+    if kind in {types.TEXT, types.VARCHAR, types.CHAR, types.NCHAR, types.NVARCHAR}:
+        return _call("sf_text", node.this)
+    if kind == types.ARRAY:
+        return _call("sf_array", node.this)
+    if kind in {types.VARIANT, types.OBJECT}:
+        return _call("sf_variant", node.this)
+    return node
+
+
+def _data_type(node: exp.DataType) -> exp.Expression:
+    """Snowflake's integers all are NUMBER(38,0)."""
+    from sqlglot import exp
+
+    types = exp.DataType.Type
+    if node.this in {types.INT, types.BIGINT, types.SMALLINT, types.TINYINT}:
+        return exp.DataType.build("DECIMAL(38, 0)")
+    if node.this == types.FLOAT:
+        return exp.DataType.build("DOUBLE")
+    return node
+
+
+def _to_char(node: exp.ToChar, statement: Statement) -> exp.Expression:
+    from sqlglot import exp
+
+    pattern = node.args.get("format")
+    if pattern is None:
+        return _call("sf_text", node.this)
+    text = str(pattern.this) if isinstance(pattern, exp.Literal) and pattern.is_string else ""
+    for snowflake, strftime in _FORMATS:
+        text = text.replace(snowflake, strftime)
+    if "%" not in text:
+        raise errors.unsupported(f"TO_CHAR with format {pattern.sql(dialect='snowflake')}", statement.sql)
+    return _call("strftime", node.this, exp.Literal.string(text.replace('"', "")))

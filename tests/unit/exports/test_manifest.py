@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from mz_orchestration.errors import VerificationError
+from mz_orchestration.exports.manifest import DataFile, Manifest, parse_manifest
+from mz_orchestration.materialize.types import Column
+
+WHEN = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+@pytest.fixture
+def manifest() -> Manifest:
+    return Manifest(
+        run_key="nightly",
+        export="shop.orders",
+        object="shop.orders",
+        base="s3://bucket/exports/",
+        path="s3://bucket/exports/shop.orders/20261122T000000Z-00000000-01/",
+        format="parquet",
+        spec_fingerprint="f",
+        columns=(Column(name="id", type="integer"),),
+        copied=3,
+        rows=3,
+        files=(
+            DataFile(name="mz-t1-batch-0000-0000.parquet", bytes=10, etag="a", rows=1),
+            DataFile(name="mz-t1-batch-0001-0000.parquet", bytes=20, etag="b", rows=2),
+        ),
+        started_at=WHEN,
+        finished_at=WHEN,
+    ).hashed()
+
+
+def test_round_trip(manifest: Manifest) -> None:
+    assert parse_manifest(manifest.to_json(), source="m") == manifest
+    assert (manifest.size, manifest.location.name) == (30, "_manifest.json")
+
+
+def changed(manifest: Manifest, rehash: bool, **change: Any) -> bytes:
+    data = {**json.loads(manifest.to_json()), **change}
+    if rehash:
+        data = json.loads(Manifest.model_construct(**Manifest.model_validate(data).__dict__).hashed().to_json())
+    return json.dumps(data).encode()
+
+
+@pytest.mark.parametrize("change", [{"rows": 4}, {"run_key": "other"}, {"copied": None}, {"path": "s3://bucket/x/"}])
+def test_a_change_breaks_the_hash(manifest: Manifest, change: dict[str, Any]) -> None:
+    with pytest.raises(VerificationError, match="hash does not fit"):
+        parse_manifest(changed(manifest, False, **change), source="m")
+
+
+@pytest.mark.parametrize("change", [{"rows": 4}, {"copied": 2}])
+def test_numbers_that_contradict_each_other_are_found_behind_a_fitting_hash(
+    manifest: Manifest, change: dict[str, Any]
+) -> None:
+    with pytest.raises(VerificationError, match="contradicts itself"):
+        parse_manifest(changed(manifest, True, **change), source="m")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [(b"no", "not JSON"), (b"{}", "run_key"), (b"[]", "not a manifest"), (b'{"version": 2}', "version")],
+)
+def test_nonsense(body: bytes, said: str) -> None:
+    with pytest.raises(VerificationError, match=said):
+        parse_manifest(body, source="m")
+
+
+def test_a_name_that_leads_elsewhere_is_refused(manifest: Manifest) -> None:
+    data = json.loads(manifest.to_json())
+    data["files"][0]["name"] = "../../other/mz-t1-batch-0000-0000.parquet"
+    with pytest.raises(VerificationError, match=r"files\.0\.name"):
+        parse_manifest(json.dumps(data), source="m")

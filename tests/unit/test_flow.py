@@ -1,0 +1,93 @@
+"""Flows behave alike under both drivers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from mz_orchestration.flow import Clock, Flow, arun, call, run, sleep
+
+
+class Instant(Clock):
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+def add(one: int, other: int) -> int:
+    return one + other
+
+
+def fail() -> int:
+    raise LookupError("gone")
+
+
+def adding() -> Flow[int]:
+    total = yield from call(add, 1, other=2)
+    yield from sleep(0.0)
+    try:
+        total += yield from call(fail)
+    except LookupError:
+        total += 10
+    return total
+
+
+@pytest.mark.parametrize("drive", [run, lambda flow: asyncio.run(arun(flow))])
+def test_answers_and_errors_reach_the_flow(drive: Callable[[Flow[int]], int]) -> None:
+    assert drive(adding()) == 13
+
+
+def test_sleep_is_the_clocks() -> None:
+    clock = Instant()
+
+    def waiting() -> Flow[None]:
+        yield from sleep(3600)
+
+    run(waiting(), clock)
+    assert clock.slept == [3600]
+
+
+class Signal(BaseException):
+    """As an orchestrator would raise."""
+
+
+@pytest.mark.parametrize("drive", [run, lambda flow: asyncio.run(arun(flow))])
+def test_an_interrupt_runs_the_clean_up_which_may_call_again(drive: Callable[[Flow[None]], None]) -> None:
+    calls: list[str] = []
+
+    def interrupted() -> None:
+        raise Signal
+
+    def cleaning() -> Flow[None]:
+        try:
+            yield from call(interrupted)
+        finally:
+            yield from call(calls.append, "cancelled")
+
+    with pytest.raises(Signal):
+        drive(cleaning())
+    assert calls == ["cancelled"]
+
+
+def test_cancelling_the_task_reaches_the_flow() -> None:
+    calls: list[str] = []
+
+    def waiting() -> Flow[None]:
+        try:
+            yield from sleep(3600)
+        finally:
+            yield from call(calls.append, "cancelled")
+
+    async def main() -> None:
+        task = asyncio.create_task(arun(waiting()))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert calls == ["cancelled"]
