@@ -44,13 +44,17 @@ def exports(rows: int, runs: int, environment: dict[str, str]) -> dict[str, Any]
             assert answer["rows"] == rows
             if number:
                 answers.append(answer)
+    memory = [
+        timed([sys.executable, str(HERE / "ours.py"), query, f"{rows}-memory-{number}", "--memory"], environment)
+        for number in range(runs)
+    ]
     ratios = {
         field: [a[field] / b[field] for a, b in zip(sides["ours"], sides["handwritten"], strict=True)]
         for field in ("seconds", "process_seconds")
     }
     return {
         "rows": rows,
-        "peak_above_idle_mib": [round(answer["peak_above_idle_mib"], 2) for answer in sides["ours"]],
+        "peak_above_idle_mib": [round(answer["peak_above_idle_mib"], 2) for answer in memory],
         "seconds": {side: [round(a["seconds"], 3) for a in answers] for side, answers in sides.items()},
         "run_ratio_median": round(statistics.median(ratios["seconds"]), 3),
         "process_ratio_median": round(statistics.median(ratios["process_seconds"]), 3),

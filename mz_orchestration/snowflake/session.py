@@ -19,6 +19,7 @@ from mz_orchestration import __version__
 from mz_orchestration.errors import (
     ConfigurationError,
     CredentialsError,
+    Detail,
     LoadError,
     MzOrchestrationError,
     NotFoundError,
@@ -27,8 +28,9 @@ from mz_orchestration.errors import (
 from mz_orchestration.snowflake.quoting import Sql
 from mz_orchestration.validation import describe_validation
 
-_SIGN_IN = {250001, 390100, 390101, 390102, 390144, 390186, 390195, 390201, 394304, 251005, 251006}
+_SIGN_IN = {390100, 390101, 390102, 390144, 390186, 390195, 390201, 394304, 251005, 251006}
 _SESSION_GONE = {390111, 390112, 390114}
+_UNREACHABLE = ("failed to connect", "connection refused", "timed out", "could not connect")
 _NETWORK = {250002, 250003, 250006, 250007, 251001, 290500, 290503, 290504}
 
 
@@ -211,21 +213,17 @@ def _from_connector(error: Any, doing: str) -> MzOrchestrationError:
     number = int(error.errno) if isinstance(error.errno, int) and error.errno > 0 else 0
     text = " ".join(str(error.raw_msg if getattr(error, "raw_msg", None) else error.msg or error).split())
     details = {"errno": number, "sqlstate": error.sqlstate, "query_id": getattr(error, "sfqid", None)}
-    unreachable = number in _NETWORK or any(
-        word in text.lower() for word in ("failed to connect", "connection refused", "timed out", "could not connect")
-    )
-    if unreachable:
+    # Major 4 says "Failed to connect" of refused passwords too, so the number is asked first.
+    if number in _SIGN_IN:
+        return _refused_sign_in(text, details)
+    if number in _NETWORK or any(words in text.lower() for words in _UNREACHABLE):
         return UnavailableError(
             f"Snowflake cannot be reached: {text}",
             hint="Check SNOWFLAKE_ACCOUNT (or SNOWFLAKE_HOST) and the network, then run the same command again.",
             details=details,
         )
-    if number in _SIGN_IN or doing == "sign in":
-        return CredentialsError(
-            f"Snowflake refused the sign-in: {text}",
-            hint="Check SNOWFLAKE_USER and the password, key or token.",
-            details=details,
-        )
+    if doing == "sign in":
+        return _refused_sign_in(text, details)
     if number in _SESSION_GONE:
         return UnavailableError(
             f"The Snowflake session has ended: {text}", hint="Run the same command again.", details=details
@@ -248,3 +246,11 @@ def _from_connector(error: Any, doing: str) -> MzOrchestrationError:
         100038: "A value is no number of the target column's type: compare the target's columns with the export.",
     }
     return LoadError(f"Snowflake: {text}", hint=hints.get(number, ""), details=details)
+
+
+def _refused_sign_in(text: str, details: Mapping[str, Detail]) -> CredentialsError:
+    return CredentialsError(
+        f"Snowflake refused the sign-in: {text}",
+        hint="Check SNOWFLAKE_USER and the password, key or token.",
+        details=details,
+    )

@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from mz_orchestration.local.snowflake import errors, settings
 from mz_orchestration.local.snowflake.account import USER, VERSION, Account
+from mz_orchestration.local.snowflake.bindings import count_placeholders
 from mz_orchestration.local.snowflake.results import Result
 from mz_orchestration.local.snowflake.running import Queries, Query
 from mz_orchestration.local.snowflake.session import Session
@@ -145,7 +146,8 @@ class Endpoints:
             if name.upper() == "QUERY_TAG":
                 settings.set_parameter(session, "QUERY_TAG", value)
         request_id = request.query_params.get("requestId", "")
-        query = self._queries.submit(session, sql, request_id, body.get("bindings"))
+        describe_only = body.get("describeOnly") is True
+        query = self._queries.submit(session, sql, request_id, body.get("bindings"), describe_only)
         if body.get("asyncExec"):
             return _in_progress(query, _IN_PROGRESS_ASYNC)
         return await self._answer(query, session)
@@ -291,7 +293,7 @@ def _answered(query: Query, result: Result, session: Session) -> dict[str, Any]:
         "finalSchemaName": session.context.schema,
         "finalWarehouseName": session.warehouse,
         "finalRoleName": session.role,
-        "numberOfBinds": len(query.bindings or {}),
+        "numberOfBinds": count_placeholders(query.statement.sent),
         "arrayBindSupported": True,
         "statementTypeId": result.kind,
         "version": 1,

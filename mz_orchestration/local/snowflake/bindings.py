@@ -22,6 +22,17 @@ def bind(sql: str, bindings: dict[str, Any] | None) -> str:
     return _fill(sql, tokens, bindings, None)
 
 
+def count_placeholders(sql: str) -> int:
+    """How many ``?`` a statement has."""
+    return sum(1 for token in tokenize(sql) if token.kind == "op" and token.text == "?")
+
+
+def without_values(sql: str) -> str:
+    """The statement with NULL for every ``?``, to describe it."""
+    nothing = {str(i + 1): {"type": "ANY", "value": None} for i in range(count_placeholders(sql))}
+    return _fill(sql, tokenize(sql), nothing, None)
+
+
 def _fill(sql: str, tokens: list[Token], bindings: dict[str, Any], row: int | None) -> str:
     parts: list[str] = []
     at, ordinal = 0, 0

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from mz_orchestration.local.snowflake import ddl, dml, errors, queries, settings, show, stages
 from mz_orchestration.local.snowflake.copy_into import copy_into
 from mz_orchestration.local.snowflake.lexer import Parser, split
-from mz_orchestration.local.snowflake.results import Result
+from mz_orchestration.local.snowflake.results import DELETE, INSERT, UPDATE, Result
 from mz_orchestration.local.snowflake.statement import Statement
 
 _Handler: TypeAlias = Callable[[Statement, Parser], Result]
@@ -65,6 +65,19 @@ def execute(statement: Statement) -> Result:
     with statement.connected():
         statement.check()
         return _dispatch(statement, parser)
+
+
+def describe(statement: Statement) -> Result:
+    """The columns a statement would answer with; nothing is run."""
+    first = Parser(statement.sql).token.upper
+    with statement.connected():
+        if first in {"SELECT", "WITH", "VALUES"}:
+            return queries.describe_query(statement)
+    kinds = {"INSERT": (INSERT, "inserted"), "UPDATE": (UPDATE, "updated"), "DELETE": (DELETE, "deleted")}
+    if first in kinds:
+        kind, done = kinds[first]
+        return Result.counts(kind, {f"rows {done}": 0}).without_rows()
+    return Result.status("").without_rows()
 
 
 def _dispatch(statement: Statement, parser: Parser) -> Result:

@@ -125,6 +125,7 @@ _PATTERNS: list[tuple[re.Pattern[str], str, str, str]] = [
     (re.compile(r"NOT NULL constraint failed: \S+?\.(.+)"), "100072", "22000",
      "NULL result in a non-nullable column"),
     (re.compile(r"Malformed JSON[^:]*:(.*)", re.DOTALL), "100069", "22P02", "Error parsing JSON:{0}"),
+    (re.compile(r"Failed to cast value to \w+: (.*)"), "100071", "22000", "Failed to cast variant value {0}"),
     (re.compile(r"Invalid string encoding found.*", re.DOTALL), "100144", "22000",
      "Invalid UTF8 detected in string"),
     (re.compile(r'Referenced column "(.+?)" '), "000904", "42000",
@@ -159,9 +160,12 @@ def from_duckdb(error: Exception, sql: str) -> SnowflakeError:
         code, state, kind = _VALUE_KINDS[field[1]]
         return SnowflakeError(code, state, f"{kind} '{field[2]}' is not recognized")
     if out_of_range := _RANGE.search(text):
-        return SnowflakeError("100039", "22003", f"Numeric value '{out_of_range[1] or out_of_range[2]}' is out of range")
+        value = out_of_range[1] or out_of_range[2]
+        return SnowflakeError("100039", "22003", f"Numeric value '{value}' is out of range")
     for pattern, code, state, message in _PATTERNS:
         if found := pattern.search(text):
-            return SnowflakeError(code, state, message.format(*found.groups()))
+            # Function names come back as DuckDB folds them.
+            groups = [g.upper() if code == "002140" else g for g in found.groups()]
+            return SnowflakeError(code, state, message.format(*groups))
     first_line = text.strip().splitlines()[0] if text.strip() else type(error).__name__
     return SnowflakeError("000002", "0A000", f"{first_line}\nStatement: {sql}")

@@ -42,7 +42,7 @@ CREATE MACRO sf_typeof(x) AS CASE json_type(to_json(x))
 """
 _ELEMENTS = """
 SELECT 1 AS SEQ, CASE WHEN NOT e.key SIMILAR TO '[0-9]+' THEN e.key END AS KEY, e.fullkey AS PATH,
-       TRY_CAST(e.key AS BIGINT) AS INDEX, e.value AS VALUE, e.v AS THIS
+       TRY_CAST(e.key AS BIGINT) AS INDEX, e.value AS VALUE, q.v AS THIS
 FROM (SELECT CAST(? AS JSON) AS v) AS q, json_each(q.v) AS e
 """
 _FORMATS = [
@@ -85,6 +85,8 @@ def _replace(node: exp.Expression, statement: Statement) -> exp.Expression:
         return _data_type(node)
     if isinstance(node, exp.Div):
         return exp.Div(this=node.this, expression=_call("sf_divisor", node.expression))
+    if isinstance(node, exp.Bracket) and len(node.expressions) == 1:
+        return _element(node)
     if isinstance(node, exp.ArraySize):
         return _call("sf_array_size", node.this)
     if isinstance(node, exp.Typeof):
@@ -94,6 +96,18 @@ def _replace(node: exp.Expression, statement: Statement) -> exp.Expression:
     if isinstance(node, exp.Parameter | exp.SessionParameter):
         raise errors.unsupported(f"session variable {node.sql(dialect='snowflake')}", statement.sql)
     return _context_function(node, statement)
+
+
+def _element(node: exp.Bracket) -> exp.Expression:
+    """``v['key']`` and ``v[0]`` of a VARIANT."""
+    from sqlglot import exp
+
+    key = node.expressions[0]
+    if not isinstance(key, exp.Literal):
+        return node
+    shown = str(key.this).replace('"', '\\"')
+    path = f'$."{shown}"' if key.is_string else f"$[{shown}]"
+    return _call("json_extract", _call("to_json", node.this), exp.Literal.string(path))
 
 
 def flatten(tree: exp.Expression) -> None:
@@ -107,7 +121,8 @@ def flatten(tree: exp.Expression) -> None:
             continue
         value = explode.this.expression if isinstance(explode.this, exp.Kwarg) else explode.this
         elements = sqlglot.parse_one(_ELEMENTS, read="duckdb")
-        elements.find(exp.Placeholder).replace(value.copy())
+        for placeholder in list(elements.find_all(exp.Placeholder)):
+            placeholder.replace(value.copy())
         for function in elements.find_all(exp.Table):
             function.set("physical", True)
         alias = source.args.get("alias")
@@ -116,6 +131,21 @@ def flatten(tree: exp.Expression) -> None:
         if isinstance(source.parent, exp.Join):
             source.parent.set("kind", "CROSS")
         source.replace(lateral)
+
+
+def name_values(tree: exp.Expression) -> None:
+    """The columns of FROM VALUES are COLUMN1, COLUMN2, … unless the query names them."""
+    from sqlglot import exp
+
+    for values in tree.find_all(exp.Values):
+        alias = values.args.get("alias")
+        if not isinstance(values.parent, exp.From | exp.Join) or (alias is not None and alias.columns):
+            continue
+        first = values.expressions[0]
+        width = len(first.expressions) if isinstance(first, exp.Tuple) else 1
+        name = alias.this if alias is not None and alias.this else exp.to_identifier("VALUES")
+        columns = [exp.to_identifier(f"COLUMN{i + 1}") for i in range(width)]
+        values.set("alias", exp.TableAlias(this=name, columns=columns))
 
 
 def _context_function(node: exp.Expression, statement: Statement) -> exp.Expression:

@@ -28,6 +28,13 @@ def select(statement: Statement) -> Result:
     return run(statement, Translator(statement).query(parse(statement.sql)))
 
 
+def describe_query(statement: Statement) -> Result:
+    """A query's columns, without running it."""
+    translation = Translator(statement).query(parse(statement.sql))
+    translation.sql = f"SELECT * FROM ({translation.sql}) WHERE FALSE"
+    return run(statement, translation)
+
+
 def run(statement: Statement, translation: Translation) -> Result:
     """Run a translated query."""
     columns, duck_types = describe(statement, translation.sql)

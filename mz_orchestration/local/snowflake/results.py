@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 
@@ -56,10 +56,14 @@ class Result:
         """What DML answers: ``rows inserted`` becomes the column ``number of rows inserted``."""
         return cls.of([(f"number of {name}", NUMBER) for name in counts], [list(counts.values())], kind)
 
+    def without_rows(self) -> Result:
+        """The same columns and no row."""
+        return replace(self, table=self.table.slice(0, 0))
+
     def stats(self) -> dict[str, int]:
         """The counts of DML, by the names 5.x reads."""
         names = {"inserted": "numRowsInserted", "updated": "numRowsUpdated", "deleted": "numRowsDeleted"}
-        if not INSERT <= self.kind < COPY:
+        if not INSERT <= self.kind < COPY or not self.table.num_rows:
             return {}
         counted = {column.rsplit(" ", 1)[1]: self.table.column(i)[0].as_py() for i, (column, _) in
                    enumerate(self.columns) if "multi-joined" not in column}  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 
 from mz_orchestration.local.snowflake import engine, errors
 from mz_orchestration.local.snowflake.account import Account
-from mz_orchestration.local.snowflake.bindings import bind
+from mz_orchestration.local.snowflake.bindings import bind, without_values
 from mz_orchestration.local.snowflake.results import Result
 from mz_orchestration.local.snowflake.session import Session
 from mz_orchestration.local.snowflake.statement import Statement
@@ -29,6 +29,7 @@ class Query:
     statement: Statement
     request_id: str
     bindings: dict[str, Any] | None
+    describe_only: bool = False
     done: threading.Event = field(default_factory=threading.Event)
     result: Result | None = None
     error: errors.SnowflakeError | None = None
@@ -61,12 +62,20 @@ class Queries:
         self._by_id: OrderedDict[str, Query] = OrderedDict()
         self._by_request: dict[str, Query] = {}
 
-    def submit(self, session: Session, sql: str, request_id: str, bindings: dict[str, Any] | None) -> Query:
+    def submit(
+        self,
+        session: Session,
+        sql: str,
+        request_id: str,
+        bindings: dict[str, Any] | None,
+        describe_only: bool = False,
+    ) -> Query:
         """Start a statement; a request sent again (a client's retry) is not run again."""
         with self._lock:
             if request_id and request_id in self._by_request:
                 return self._by_request[request_id]
-            query = Query(Statement(self._account, session, sql, str(uuid.uuid4())), request_id, bindings)
+            statement = Statement(self._account, session, sql, str(uuid.uuid4()))
+            query = Query(statement, request_id, bindings, describe_only)
             self._by_id[query.id] = query
             if request_id:
                 self._by_request[request_id] = query
@@ -96,28 +105,32 @@ class Queries:
 
     def _run(self, query: Query) -> None:
         statement = query.statement
-        sent = statement.sql
         try:
-            statement.sql = bind(sent, query.bindings)
-            query.result = engine.execute(statement)
+            if query.describe_only:
+                statement.sql = without_values(statement.sent)
+                query.result = engine.describe(statement)
+            else:
+                statement.sql = bind(statement.sent, query.bindings)
+                query.result = engine.execute(statement)
             self._account.keep(query.id, query.result)
         except errors.SnowflakeError as error:
             query.error = error
         except Exception as error:
             # Whatever it is, the client gets an answer that quotes the statement; HTTP 500 would be retried.
-            query.error = errors.from_duckdb(error, sent)
+            query.error = errors.from_duckdb(error, statement.sent)
         query.ended = time.time()
-        statement.session.last_query_id = query.id
-        self._write(query, sent)
+        if not query.describe_only:
+            statement.session.last_query_id = query.id
+            self._write(query)
         query.done.set()
 
-    def _write(self, query: Query, sent: str) -> None:
+    def _write(self, query: Query) -> None:
         outcome: Outcome = "ok"
         if query.error is not None:
             outcome = "cancelled" if query.error.code == "000604" else "error"
         session = query.statement.session
         self._log.append(
-            sent,
+            query.statement.sent,
             session=str(session.id),
             outcome=outcome,
             tag=str(session.parameters["QUERY_TAG"]) or None,

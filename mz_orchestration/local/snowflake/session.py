@@ -39,6 +39,8 @@ DEFAULT_PARAMETERS: dict[str, str | int | bool] = {
     "BINARY_OUTPUT_FORMAT": "HEX",
     "PYTHON_CONNECTOR_QUERY_RESULT_FORMAT": "JSON",
     "CLIENT_RESULT_CHUNK_SIZE": 160,
+    # Bulk parameters always come inside the request: there is no internal stage to upload them to.
+    "CLIENT_STAGE_ARRAY_BINDING_THRESHOLD": 0,
     "CLIENT_SESSION_KEEP_ALIVE": False,
     "CLIENT_TELEMETRY_ENABLED": False,
     "ERROR_ON_NONDETERMINISTIC_MERGE": True,

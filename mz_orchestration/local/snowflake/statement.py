@@ -27,7 +27,12 @@ class Statement:
     sql: str
     query_id: str
     cancel: threading.Event = field(default_factory=threading.Event)
+    sent: str = field(init=False)
     cursor: DuckDBPyConnection = field(init=False)
+
+    def __post_init__(self) -> None:
+        # What the client sent, before parameters are put in: for the log and for messages.
+        self.sent = self.sql
 
     @property
     def catalog(self) -> Catalog:

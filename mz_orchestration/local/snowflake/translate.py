@@ -78,6 +78,7 @@ class Translator:
     def generate(self, tree: exp.Expression) -> str:
         """Any tree as DuckDB's SQL."""
         functions.flatten(tree)
+        functions.name_values(tree)
         self.resolve(tree)
         tree = functions.replace(tree, self._statement)
         encode_names(tree)

@@ -46,7 +46,8 @@ def test_the_simple_protocol(connection: psycopg.Connection[Any], bucket: Bucket
 def test_several_statements_in_one_query(connection: psycopg.Connection[Any], bucket: Bucket) -> None:
     cursor = psycopg.ClientCursor(connection)
     cursor.execute(
-        f"SELECT ';' AS a /* ; /* nested ; */ */; SET cluster = 'quickstart'; {_copy(bucket)}; ; SHOW cluster; SELECT 2;"
+        f"SET cluster = 'quickstart'; SELECT ';' AS a /* ; /* nested ; */ */; {_copy(bucket)}; ;"
+        " SHOW cluster; SELECT 2;"
     )
     seen = []
     while True:
@@ -54,8 +55,8 @@ def test_several_statements_in_one_query(connection: psycopg.Connection[Any], bu
         if not cursor.nextset():
             break
     assert seen == [
-        ("SELECT 1", [(";",)]),
         ("SET", None),
+        ("SELECT 1", [(";",)]),
         ("COPY 500", None),
         ("SHOW", [("quickstart",)]),
         ("SELECT 1", [(2,)]),
@@ -101,19 +102,23 @@ def test_pipeline_mode(connection: psycopg.Connection[Any], bucket: Bucket) -> N
     )
 
 
+def _in_a_pipeline(connection: psycopg.Connection[Any], *statements: str) -> None:
+    with connection.pipeline():
+        for statement in statements:
+            connection.execute(statement)
+
+
 def test_an_error_in_a_pipeline_skips_the_copy(connection: psycopg.Connection[Any], bucket: Bucket) -> None:
-    with pytest.raises(psycopg.errors.DivisionByZero), connection.pipeline():
-        connection.execute("SELECT 1 / 0")
-        connection.execute(_copy(bucket))
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        _in_a_pipeline(connection, "SELECT 1 / 0", _copy(bucket))
     assert bucket.names() == []
     assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_a_failing_copy_in_a_pipeline_skips_the_rest(connection: psycopg.Connection[Any], bucket: Bucket) -> None:
     connection.execute("CREATE TABLE IF NOT EXISTS skipped (i int)")
-    with pytest.raises(psycopg.errors.InternalError_, match="unknown catalog item"), connection.pipeline():
-        connection.execute(_copy(bucket, what="nowhere"))
-        connection.execute("INSERT INTO skipped VALUES (1)")
+    with pytest.raises(psycopg.errors.InternalError_, match="unknown catalog item"):
+        _in_a_pipeline(connection, _copy(bucket, what="nowhere"), "INSERT INTO skipped VALUES (1)")
     assert connection.execute("SELECT count(*) FROM skipped").fetchone() == (0,)
 
 

@@ -8,14 +8,14 @@ import json
 import signal
 import threading
 import time
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import snowflake.connector
-
-MAJOR = int(snowflake.connector.__version__.split(".")[0])
 
 
 def wait_for(condition: Any, seconds: float = 10) -> Any:
@@ -49,7 +49,8 @@ def test_every_type_comes_back_as_its_python_value(cursor: Any) -> None:
         "SELECT 1::NUMBER(38,0) N, 1.50::NUMBER(10,2) D, 1.5::FLOAT F, 'é''x' T, TRUE B, '2026-11-22'::DATE DAY, "
         "'01:02:03.000004'::TIME TM, '2026-11-22 01:02:03.000004'::TIMESTAMP_NTZ NTZ, "
         "'2026-11-22 01:02:03.5+00:00'::TIMESTAMP_LTZ LTZ, '1969-12-31 23:59:59.25'::TIMESTAMP_NTZ BEFORE, "
-        "PARSE_JSON('{\"a\":[1,null]}') V, TO_BINARY('00FF', 'HEX') BIN, NULL NOTHING, 12345678901234567890123::NUMBER(38,0) BIG"
+        "PARSE_JSON('{\"a\":[1,null]}') V, TO_BINARY('00FF', 'HEX') BIN, NULL NOTHING, "
+        "12345678901234567890123::NUMBER(38,0) BIG"
     )
     row = cursor.fetchone()
     assert [d[0] for d in cursor.description][:4] == ["N", "D", "F", "T"]
@@ -186,27 +187,58 @@ def test_abort_by_query_id(connection: Any, server: Any) -> None:
     assert [line["outcome"] for line in server.logged() if line["sql"] == "CALL SYSTEM$WAIT(60)"] == ["cancelled"]
 
 
-def test_a_timeout_of_the_client_aborts_the_statement(cursor: Any, server: Any) -> None:
-    with pytest.raises(snowflake.connector.errors.Error):
-        cursor.execute("CALL SYSTEM$WAIT(50)", timeout=1)
-    wait_for(lambda: [x for x in server.logged() if x["sql"] == "CALL SYSTEM$WAIT(50)" and x["outcome"] == "cancelled"])
-
-
-def test_a_request_sent_again_runs_once(connection: Any, server: Any) -> None:
-    connection.cursor().execute("CREATE TABLE T (A NUMBER)")
-    body = {"sqlText": f"INSERT INTO DEMO.{connection.schema}.T VALUES (1)", "asyncExec": False}
-    with httpx.Client(base_url=server.url("")) as client:
+@pytest.fixture
+def raw(server: Any) -> Iterator[httpx.Client]:
+    """A session without a connector."""
+    with httpx.Client(base_url=server.url(""), timeout=20) as client:
         login = {"data": {"LOGIN_NAME": "LOCAL", "PASSWORD": server.password}}
         token = client.post("/session/v1/login-request", json=login).json()["data"]["token"]
-        answers = [
-            client.post(
-                "/queries/v1/query-request",
-                params={"requestId": "11111111-2222-3333-4444-555555555555"},
-                headers={"Authorization": f'Snowflake Token="{token}"'},
-                json=body,
-            ).json()
-            for _ in range(2)
-        ]
+        client.headers["Authorization"] = f'Snowflake Token="{token}"'
+        yield client
+        client.post("/session", params={"delete": "true"})
+
+
+def test_abort_by_request(raw: httpx.Client, server: Any) -> None:
+    request = {"requestId": str(uuid.uuid4())}
+    sql = "CALL SYSTEM$WAIT(50)"
+    answers: list[Any] = []
+    sender = threading.Thread(
+        target=lambda: answers.append(raw.post("/queries/v1/query-request", params=request, json={"sqlText": sql}))
+    )
+    sender.start()
+    wait_for(lambda: raw.post("/queries/v1/abort-request", json={**request, "sqlText": sql}).json()["success"])
+    sender.join(20)
+    assert [answer.json()["code"] for answer in answers] == ["000604"]
+    assert [x["outcome"] for x in server.logged() if x["sql"] == sql] == ["cancelled"]
+
+
+def test_a_running_query_is_interrupted(connection: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("CREATE TABLE T AS SELECT COLUMN1 A FROM VALUES (1), (2), (3), (4), (5), (6), (7), (8), (9), (10)")
+    joins = " CROSS JOIN ".join(f"T T{i}" for i in range(11))
+    cursor.execute_async(f"SELECT SUM(T0.A * T1.A * T2.A) FROM {joins}")
+    time.sleep(0.2)
+    assert cursor.abort_query(cursor.sfqid)
+    wait_for(lambda: not connection.is_still_running(connection.get_query_status(cursor.sfqid)))
+
+
+def test_describing_runs_nothing(raw: httpx.Client, connection: Any) -> None:
+    connection.cursor().execute("CREATE TABLE T (A NUMBER(5,2))")
+    for sql, column in [
+        (f"INSERT INTO DEMO.{connection.schema}.T VALUES (1)", "number of rows inserted"),
+        (f"SELECT A FROM DEMO.{connection.schema}.T WHERE A = ?", "A"),
+        (f"DROP TABLE DEMO.{connection.schema}.T", "status"),
+    ]:
+        answer = raw.post("/queries/v1/query-request", json={"sqlText": sql, "describeOnly": True}).json()
+        assert ([c["name"] for c in answer["data"]["rowtype"]], answer["data"]["rowset"]) == ([column], [])
+    assert connection.cursor().execute("SELECT COUNT(*) FROM T").fetchone() == (0,)
+
+
+def test_a_request_sent_again_runs_once(raw: httpx.Client, connection: Any) -> None:
+    connection.cursor().execute("CREATE TABLE T (A NUMBER)")
+    body = {"sqlText": f"INSERT INTO DEMO.{connection.schema}.T VALUES (1)", "asyncExec": False}
+    request = {"requestId": str(uuid.uuid4())}
+    answers = [raw.post("/queries/v1/query-request", params=request, json=body).json() for _ in range(2)]
     assert answers[0]["data"]["queryId"] == answers[1]["data"]["queryId"]
     assert connection.cursor().execute("SELECT COUNT(*) FROM T").fetchone() == (1,)
 
