@@ -182,7 +182,8 @@ class Session:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             while not ended.done() and (head := await self._message()) is not None:
                 kind, body = head
-                await self._exchange.send(wire.message(bytes((kind,)), body))
+                # PostgreSQL took the earlier Flush for a part of the data.
+                await self._exchange.send(wire.message(bytes((kind,)), body) + wire.FLUSH)
                 if bytes((kind,)) in b"cf":
                     break
             await ended

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 ACCOUNT = "LOCAL"
 USER = "LOCAL"
 VERSION = "9.38.0"
-_RESULTS_KEPT = 200
+_RESULTS_KEPT = 500
+_RESULT_BYTES_KEPT = 256 << 20
 
 
 @dataclass
@@ -56,6 +57,7 @@ class Account:
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
         self._results: OrderedDict[str, Result] = OrderedDict()
+        self._kept = 0
 
     def login(self, user: str) -> Session:
         """Open a session."""
@@ -88,11 +90,13 @@ class Account:
             session.close()
 
     def keep(self, query_id: str, result: Result) -> None:
-        """Keep a result for RESULT_SCAN."""
+        """Keep a result to be fetched and scanned, at the cost of the oldest ones."""
         with self._lock:
             self._results[query_id] = result
-            while len(self._results) > _RESULTS_KEPT:
-                self._results.popitem(last=False)
+            self._kept += result.table.nbytes
+            while len(self._results) > 1 and (len(self._results) > _RESULTS_KEPT or self._kept > _RESULT_BYTES_KEPT):
+                _, oldest = self._results.popitem(last=False)
+                self._kept -= oldest.table.nbytes
 
     def result(self, query_id: str) -> Result:
         """The kept result of a query."""

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import hmac
-import json
 import re
-import uuid
-from typing import Any
-from zoneinfo import ZoneInfo
 
 from anyio import to_thread
 from starlette.applications import Starlette
@@ -16,19 +11,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from mz_orchestration.local.snowflake import errors, settings
+from mz_orchestration.local.snowflake import answers, errors, settings
 from mz_orchestration.local.snowflake.account import USER, VERSION, Account
-from mz_orchestration.local.snowflake.bindings import count_placeholders
-from mz_orchestration.local.snowflake.results import Result
 from mz_orchestration.local.snowflake.running import Queries, Query
 from mz_orchestration.local.snowflake.session import Session
 
-_TOKEN = re.compile(r'Snowflake Token="([^"]*)"')
-_VALIDITY = 4 * 3600
 # 4.x fetches an asynchronous result by selecting from it; the answer is the stored one, types and all.
 _RESULT_SCAN = re.compile(r"\s*select \* from table\(result_scan\('([0-9a-f-]{36})'\)\)\s*;?\s*\Z", re.IGNORECASE)
-_IN_PROGRESS = "333333"
-_IN_PROGRESS_ASYNC = "333334"
 _ANSWER_WITHIN = 20.0
 
 
@@ -59,17 +48,17 @@ class Endpoints:
                 Route("/telemetry/send/sessionless", self.swallow, methods=post),
                 Route("/local/faults", self.faults, methods=["POST", "DELETE"]),
             ],
-            exception_handlers={404: _unknown, 405: _unknown, Exception: _unexpected},
+            exception_handlers={404: answers.unknown, 405: answers.unknown, Exception: answers.unexpected},
         )
 
     async def login(self, request: Request) -> Response:
         """Open a session for user LOCAL."""
-        data = (await _body(request)).get("data", {})
+        data = (await answers.body(request)).get("data", {})
         authenticator = str(data.get("AUTHENTICATOR") or "SNOWFLAKE").upper()
         given = str(data.get("PASSWORD") or "")
         right = hmac.compare_digest(given.encode(), self._password.encode())
         if str(data.get("LOGIN_NAME", "")).upper() != USER or not right or authenticator != "SNOWFLAKE":
-            return _failure("390100", "Incorrect username or password was specified.", "08001")
+            return answers.failure("390100", "Incorrect username or password was specified.", "08001")
         session = self._account.login(USER)
         query = request.query_params
         try:
@@ -77,14 +66,14 @@ class Endpoints:
                 settings.set_parameter(session, str(name).upper(), value)
         except errors.SnowflakeError as error:
             self._account.logout(session.token)
-            return _failure(error.code, error.message, error.sqlstate)
+            return answers.failure(error.code, error.message, error.sqlstate)
         self._enter(session, query.get("databaseName"), query.get("schemaName"))
         warehouse = query.get("warehouse")
         session.warehouse = warehouse.upper() if warehouse else "COMPUTE_WH"
         session.role = (query.get("roleName") or session.role).upper()
-        return _success(
+        return answers.success(
             {
-                **_tokens(session),
+                **answers.tokens(session),
                 "idToken": None,
                 "idTokenValidityInSeconds": 0,
                 "remMeToken": None,
@@ -94,7 +83,7 @@ class Endpoints:
                 "firstLogin": False,
                 "healthCheckInterval": 45,
                 "sessionId": session.id,
-                "parameters": _parameters(session),
+                "parameters": answers.parameters(session),
                 "sessionInfo": {
                     "databaseName": session.context.database,
                     "schemaName": session.context.schema,
@@ -119,26 +108,26 @@ class Endpoints:
 
     async def renew(self, request: Request) -> Response:
         """Exchange the master token for a new session token."""
-        session = self._account.renew(_token(request))
+        session = self._account.renew(answers.token(request))
         if session is None:
-            return _failure("390114", "Authentication token has expired. The user must authenticate again.")
-        return _success({**_tokens(session), "sessionId": session.id})
+            return answers.failure("390114", "Authentication token has expired. The user must authenticate again.")
+        return answers.success({**answers.tokens(session), "sessionId": session.id})
 
     async def heartbeat(self, request: Request) -> Response:
         """Keep-alive."""
-        return _success(None) if self._session(request) else _gone()
+        return answers.success(None) if self._session(request) else answers.gone()
 
     async def logout(self, request: Request) -> Response:
         """End the session."""
-        await to_thread.run_sync(self._account.logout, _token(request))
-        return _success(None)
+        await to_thread.run_sync(self._account.logout, answers.token(request))
+        return answers.success(None)
 
     async def query(self, request: Request) -> Response:
         """Run a statement, at once or in the background."""
         session = self._session(request)
         if session is None:
-            return _gone()
-        body = await _body(request)
+            return answers.gone()
+        body = await answers.body(request)
         sql = str(body.get("sqlText", ""))
         if (scanned := _RESULT_SCAN.match(sql)) and (earlier := self._queries.get(scanned[1])):
             return await self._answer(earlier, session)
@@ -149,55 +138,70 @@ class Endpoints:
         describe_only = body.get("describeOnly") is True
         query = self._queries.submit(session, sql, request_id, body.get("bindings"), describe_only)
         if body.get("asyncExec"):
-            return _in_progress(query, _IN_PROGRESS_ASYNC)
+            return answers.in_progress(query, answers.IN_PROGRESS_ASYNC)
         return await self._answer(query, session)
 
     async def result(self, request: Request) -> Response:
         """The answer of an earlier query, waited for."""
         session, query = self._session(request), self._queries.get(request.path_params["id"])
         if session is None:
-            return _gone()
+            return answers.gone()
         if query is None:
-            return _failure("000709", f"Statement {request.path_params['id']} not found", "02000")
+            return answers.failure("000709", f"Statement {request.path_params['id']} not found", "02000")
         return await self._answer(query, session)
 
     async def _answer(self, query: Query, session: Session) -> Response:
         finished = await to_thread.run_sync(query.done.wait, _ANSWER_WITHIN, abandon_on_cancel=True)
         if not finished:
-            return _in_progress(query, _IN_PROGRESS)
-        return await to_thread.run_sync(_finished, query, session)
+            return answers.in_progress(query, answers.IN_PROGRESS)
+        return await to_thread.run_sync(self._finished, query, session)
+
+    def _finished(self, query: Query, session: Session) -> Response:
+        error = query.error
+        try:
+            if error is None:
+                return answers.success(answers.answered(query, self._account.result(query.id), session))
+        except errors.SnowflakeError as gone:
+            error = gone
+        kind = "COMPILATION" if error.message.startswith("SQL compilation") else "EXECUTION"
+        described = {"queryId": query.id, "age": 0, "line": -1, "pos": -1, "type": kind}
+        return answers.failure(error.code, error.message, error.sqlstate, described)
 
     async def monitor(self, request: Request) -> Response:
         """The state of a query, for those who poll."""
+        if self._session(request) is None:
+            return answers.gone()
         query = self._queries.get(request.path_params["id"])
-        return _success({"queries": [_monitored(query)] if query is not None else []})
+        return answers.success({"queries": [answers.monitored(query)] if query is not None else []})
 
     async def abort_request(self, request: Request) -> Response:
         """Abort by the request that started the query."""
-        body = await _body(request)
-        return self._abort(self._queries.by_request(str(body.get("requestId", ""))))
+        body = await answers.body(request)
+        return self._abort(request, self._queries.by_request(str(body.get("requestId", ""))))
 
     async def abort_query(self, request: Request) -> Response:
         """Abort by query id."""
-        return self._abort(self._queries.get(request.path_params["id"]))
+        return self._abort(request, self._queries.get(request.path_params["id"]))
 
-    def _abort(self, query: Query | None) -> Response:
+    def _abort(self, request: Request, query: Query | None) -> Response:
+        if self._session(request) is None:
+            return answers.gone()
         if query is None or query.done.is_set():
-            return _failure("000605", "Identified SQL statement is not currently executing.", "02000")
+            return answers.failure("000605", "Identified SQL statement is not currently executing.", "02000")
         query.statement.abort()
-        return _success(None)
+        return answers.success(None)
 
     async def swallow(self, request: Request) -> Response:
         """Telemetry ends here."""
         await request.body()
-        return _success("Log Received")
+        return answers.success("Log Received")
 
     async def faults(self, request: Request) -> Response:
         """Make the next COPY answers lie about their rows; DELETE makes them honest again."""
         if request.method == "DELETE":
             self._account.faults.set(0, 0)
             return JSONResponse({"times": 0})
-        body = await _body(request)
+        body = await answers.body(request)
         delta, times = body.get("copy_rows_loaded_delta"), body.get("times", 1)
         if not isinstance(delta, int) or not isinstance(times, int):
             return JSONResponse({"error": "copy_rows_loaded_delta and times must be whole numbers"}, 400)
@@ -205,125 +209,4 @@ class Endpoints:
         return JSONResponse({"copy_rows_loaded_delta": delta, "times": times})
 
     def _session(self, request: Request) -> Session | None:
-        return self._account.session(_token(request))
-
-
-async def _body(request: Request) -> dict[str, Any]:
-    raw = await request.body()
-    if request.headers.get("content-encoding") == "gzip" or raw[:2] == b"\x1f\x8b":
-        raw = gzip.decompress(raw)
-    parsed = json.loads(raw) if raw else {}
-    return parsed if isinstance(parsed, dict) else {}
-
-
-def _token(request: Request) -> str:
-    match = _TOKEN.search(request.headers.get("authorization", ""))
-    return match[1] if match else ""
-
-
-def _success(data: Any) -> Response:
-    return JSONResponse({"data": data, "code": None, "message": None, "success": True, "headers": None})
-
-
-def _failure(code: str, message: str, sqlstate: str | None = None, data: dict[str, Any] | None = None) -> Response:
-    described = {"internalError": False, "errorCode": code, "sqlState": sqlstate, **(data or {})}
-    return JSONResponse({"data": described, "code": code, "message": message, "success": False, "headers": None})
-
-
-def _gone() -> Response:
-    return _failure("390112", "Your session has expired. Please login again.", "08001")
-
-
-def _tokens(session: Session) -> dict[str, Any]:
-    return {
-        "token": session.token,
-        "sessionToken": session.token,
-        "validityInSeconds": _VALIDITY,
-        "validityInSecondsST": _VALIDITY,
-        "masterToken": session.master_token,
-        "masterValidityInSeconds": 4 * _VALIDITY,
-        "validityInSecondsMT": 4 * _VALIDITY,
-    }
-
-
-def _parameters(session: Session) -> list[dict[str, Any]]:
-    return [{"name": name, "value": value} for name, value in session.parameters.items()]
-
-
-def _in_progress(query: Query, code: str) -> Response:
-    return JSONResponse(
-        {
-            "data": {
-                "queryId": query.id,
-                "getResultUrl": f"/queries/{query.id}/result",
-                "queryAbortsAfterSecs": 300,
-                "progressDesc": None,
-            },
-            "code": code,
-            "message": "Query execution in progress. Asynchronous execution requested.",
-            "success": True,
-        }
-    )
-
-
-def _finished(query: Query, session: Session) -> Response:
-    if query.error is not None:
-        error = query.error
-        described = {
-            "queryId": query.id, "age": 0, "line": -1, "pos": -1,
-            "type": "COMPILATION" if error.message.startswith("SQL compilation") else "EXECUTION",
-        }  # fmt: skip
-        return _failure(error.code, error.message, error.sqlstate, described)
-    assert query.result is not None
-    return _success(_answered(query, query.result, session))
-
-
-def _answered(query: Query, result: Result, session: Session) -> dict[str, Any]:
-    rowset = result.rowset(ZoneInfo(session.timezone))
-    data = {
-        "parameters": _parameters(session),
-        "rowtype": result.rowtype(),
-        "rowset": rowset,
-        "total": len(rowset),
-        "returned": len(rowset),
-        "queryId": query.id,
-        "sqlState": "00000",
-        "databaseProvider": None,
-        "finalDatabaseName": session.context.database,
-        "finalSchemaName": session.context.schema,
-        "finalWarehouseName": session.warehouse,
-        "finalRoleName": session.role,
-        "numberOfBinds": count_placeholders(query.statement.sent),
-        "arrayBindSupported": True,
-        "statementTypeId": result.kind,
-        "version": 1,
-        "queryResultFormat": "json",
-        "queryContext": {"entries": []},
-    }
-    stats = result.stats()
-    return {**data, "stats": stats} if stats else data
-
-
-def _monitored(query: Query) -> dict[str, Any]:
-    ended = query.ended if query.ended is not None else query.started
-    return {
-        "id": query.id,
-        "status": query.status,
-        "state": query.status,
-        "sqlText": "",
-        "startTime": int(query.started * 1000),
-        "endTime": int(ended * 1000),
-        "totalDuration": int((ended - query.started) * 1000),
-        "warehouseName": query.statement.session.warehouse or "",
-        "sessionId": query.statement.session.id,
-        "errorCode": query.error.code if query.error else "",
-        "errorMessage": query.error.message if query.error else "",
-    }
-
-
-async def _unknown(request: Request, _: Exception) -> Response:
-    return _failure("000002", f"Unsupported endpoint {request.method} {request.url.path}", "0A000")
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    return _failure("370001", f"Internal error {uuid.uuid4()}: {type(error).__name__}", "XX000")
+        return self._account.session(answers.token(request))

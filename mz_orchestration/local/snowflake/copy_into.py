@@ -107,7 +107,7 @@ def _load_file(statement: Statement, spec: CopySpec, table: Table, physical: str
         reading = plan(statement, spec, table, local, file.url)
         names = ", ".join(duck(c.name) for c in reading.columns)
         if not reading.columns:
-            return _load_defaults(statement, physical, reading)
+            return _load_defaults(statement, table, physical, reading)
         return scalar(
             statement.cursor,
             f"INSERT INTO {physical} ({names}) SELECT {', '.join(reading.converted)} "
@@ -120,12 +120,11 @@ def _load_file(statement: Statement, spec: CopySpec, table: Table, physical: str
         raise translated from error
 
 
-def _load_defaults(statement: Statement, physical: str, reading: Reading) -> int:
+def _load_defaults(statement: Statement, table: Table, physical: str, reading: Reading) -> int:
     """No column of the file is in the table: as many rows of defaults as the file has rows."""
-    count = scalar(statement.cursor, f"SELECT count(*) FROM ({reading.sql})")
-    for _ in range(count):
-        statement.cursor.execute(f"INSERT INTO {physical} DEFAULT VALUES")
-    return count
+    first = table.columns[0]
+    value = first.default or "NULL"
+    return scalar(statement.cursor, f"INSERT INTO {physical} ({duck(first.name)}) SELECT {value} FROM ({reading.sql})")
 
 
 def _located(

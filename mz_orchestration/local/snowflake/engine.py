@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from mz_orchestration.local.snowflake import ddl, dml, errors, queries, settings, show, stages
+from mz_orchestration.local.snowflake import ddl, dml, errors, queries, settings, show, stages, tables
 from mz_orchestration.local.snowflake.copy_into import copy_into
 from mz_orchestration.local.snowflake.lexer import Parser, split
 from mz_orchestration.local.snowflake.results import DELETE, INSERT, UPDATE, Result
@@ -37,7 +37,7 @@ _HANDLERS: list[tuple[tuple[str, ...], _Handler]] = [
     (("SELECT", "SYSTEM$WAIT"), settings.wait),
 ]
 _DDL_HANDLERS: list[tuple[tuple[str, ...], _Handler]] = [
-    (("ALTER", "TABLE"), ddl.alter_table),
+    (("ALTER", "TABLE"), tables.alter_table),
     (("ALTER", "STORAGE", "INTEGRATION"), stages.alter_integration),
     (("ALTER", "INTEGRATION"), stages.alter_integration),
     (("ALTER", "WAREHOUSE"), settings.alter_warehouse),
@@ -109,7 +109,7 @@ def _create(statement: Statement, parser: Parser) -> Result:
     if modifier is not None:
         kind = "TRANSIENT" if modifier == "TRANSIENT" else "TEMPORARY"
     if parser.accept("TABLE"):
-        return ddl.create_table(statement, parser, kind, or_replace)
+        return tables.create_table(statement, parser, kind, or_replace)
     if kind != "TEMPORARY" and (container := parser.accept_any("DATABASE", "SCHEMA")):
         return ddl.create_container(statement, parser, container, or_replace)
     if modifier is None:

@@ -13,13 +13,13 @@ from typing import Any
 from mz_orchestration.local.snowflake import engine, errors
 from mz_orchestration.local.snowflake.account import Account
 from mz_orchestration.local.snowflake.bindings import bind, without_values
-from mz_orchestration.local.snowflake.results import Result
 from mz_orchestration.local.snowflake.session import Session
 from mz_orchestration.local.snowflake.statement import Statement
 from mz_orchestration.local.statement_log import Outcome, StatementLog
 
 _KEPT = 500
 _THREADS = 24
+_CLOSE_WITHIN = 3.0
 
 
 @dataclass
@@ -31,7 +31,6 @@ class Query:
     bindings: dict[str, Any] | None
     describe_only: bool = False
     done: threading.Event = field(default_factory=threading.Event)
-    result: Result | None = None
     error: errors.SnowflakeError | None = None
     started: float = field(default_factory=time.time)
     ended: float | None = None
@@ -96,23 +95,26 @@ class Queries:
             return self._by_request.get(request_id)
 
     def close(self) -> None:
-        """Abort what runs and wait for it."""
+        """Abort what runs and give it a moment to end."""
         with self._lock:
             running = [q for q in self._by_id.values() if not q.done.is_set()]
         for query in running:
             query.statement.abort()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        deadline = time.monotonic() + _CLOSE_WITHIN
+        for query in running:
+            query.done.wait(max(0.0, deadline - time.monotonic()))
 
     def _run(self, query: Query) -> None:
         statement = query.statement
         try:
             if query.describe_only:
                 statement.sql = without_values(statement.sent)
-                query.result = engine.describe(statement)
+                result = engine.describe(statement)
             else:
                 statement.sql = bind(statement.sent, query.bindings)
-                query.result = engine.execute(statement)
-            self._account.keep(query.id, query.result)
+                result = engine.execute(statement)
+            self._account.keep(query.id, result)
         except errors.SnowflakeError as error:
             query.error = error
         except Exception as error:

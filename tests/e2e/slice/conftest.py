@@ -104,3 +104,14 @@ def statements(stack: LocalStack) -> Callable[[str], list[str]]:
 def requests(stack: LocalStack) -> Callable[[], int]:
     """How many requests the object store has answered."""
     return lambda: len((stack.folder / "s3_requests.jsonl").read_text().splitlines())
+
+
+@pytest.fixture
+def requests_by(stack: LocalStack) -> Callable[[str], list[str]]:
+    """The requests the object store has answered to one access key."""
+
+    def read(key: str) -> list[str]:
+        lines = (stack.folder / "s3_requests.jsonl").read_text().splitlines()
+        return [line for line in lines if key in line]
+
+    return read

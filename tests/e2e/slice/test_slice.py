@@ -157,3 +157,23 @@ def test_the_comment_and_the_kind_of_a_table_survive(command: Command, snowflake
     assert found["is_transient"] == "YES"
     left = snowflake("SELECT TABLE_NAME FROM DEMO.INFORMATION_SCHEMA.TABLES WHERE TABLE_NAME LIKE 'KEPT__MZ%'")
     assert left == []
+
+
+def test_what_an_export_and_its_load_cost(
+    command: Command,
+    environment: dict[str, str],
+    requests_by: Callable[[str], list[str]],
+    statements: Callable[[str], list[str]],
+    snowflake: Query,
+) -> None:
+    """The figures of docs/architecture.md: requests to the store and statements, by file count."""
+    snowflake("CREATE TABLE DEMO.PUBLIC.COSTS (ID NUMBER(38,0))")
+    key = environment["AWS_ACCESS_KEY_ID"]
+    before = len(requests_by(key))
+    result = command.exported("costs", "--query", "SELECT id FROM shop.orders")
+    exported = len(requests_by(key))
+    assert exported - before == 6 + result["files"]
+    said = len(statements(""))
+    assert command.load(result["manifest"], "DEMO.PUBLIC.COSTS").returncode == 0
+    assert len(requests_by(key)) - exported == 7 + result["files"]
+    assert len(statements("")) - said == 9
