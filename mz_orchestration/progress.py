@@ -5,12 +5,14 @@ The command line turns events into lines for people, Airflow and Dagster into lo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
 from mz_orchestration.errors import Detail
+from mz_orchestration.flow import Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +39,24 @@ OnEvent = Callable[[Event], None]
 
 def ignore(event: Event) -> None:
     """The listener of callers who want no progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Tells a listener of steps, with their durations by a clock."""
+
+    clock: Clock
+    on_event: OnEvent
+
+    @contextmanager
+    def step(self, step: StrEnum, message: str) -> Generator[dict[str, Detail], None, None]:
+        """Report a step's beginning and, unless it raises, its end; the body fills in the details of the end."""
+        began = self.clock.monotonic()
+        self.on_event(Event(step, "started", message))
+        details: dict[str, Detail] = {}
+        yield details
+        self.on_event(Event(step, "finished", message, self.clock.monotonic() - began, details))
+
+    def note(self, step: StrEnum, message: str) -> None:
+        """Report a remark within a step."""
+        self.on_event(Event(step, "note", message))

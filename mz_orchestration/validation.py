@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from mz_orchestration.errors import ConfigurationError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validated(model: type[Model], **fields: Any) -> Model:
+    """A model made from fields, with refusals as `ConfigurationError` naming field, value and reason.
+
+    Raises:
+        ConfigurationError: A field is missing, unknown or wrong.
+    """
+    try:
+        return model(**fields)
+    except ValidationError as error:
+        raise ConfigurationError(describe_validation(error)) from error
 
 
 def describe_validation(error: ValidationError) -> str:

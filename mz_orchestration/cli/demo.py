@@ -123,7 +123,9 @@ def _compare() -> None:
 
 def _what_next(dir: Path, *, kept: bool) -> None:
     say("What to try next:" if kept else "What to try next, after 'make demo KEEP=1':")
+    activate = Path(os.path.relpath(sys.prefix)) / "bin" / "activate"
     for line in (
+        f"source {shlex.quote(str(activate))}",
         f'eval "$(mz-orchestration local env --dir {shlex.quote(str(dir))})"',
         "psql -c 'SELECT * FROM shop.order_totals LIMIT 3'",
         "mz-orchestration export shop.order_totals --to s3://mz-exports/try/ --connection local_s3 --dry-run",

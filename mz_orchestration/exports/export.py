@@ -7,14 +7,12 @@ meanwhile, or starts the next attempt in a path of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from mz_orchestration.errors import (
-    Detail,
     ExportError,
     MzOrchestrationError,
     RunConflictError,
@@ -33,7 +31,7 @@ from mz_orchestration.materialize.session import MaterializeConfig, Session
 from mz_orchestration.materialize.types import Column, warnings, with_casts
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.objectstore.location import Location, parse_folder
-from mz_orchestration.progress import Event, OnEvent, ignore
+from mz_orchestration.progress import OnEvent, Progress, ignore
 from mz_orchestration.runs.key import record_location
 from mz_orchestration.runs.record import Attempt, AttemptState, RunRecord
 from mz_orchestration.runs.store import RunStore, StoredRun
@@ -57,8 +55,8 @@ class ExportStep(StrEnum):
     FINISH = "finish"
 
 
-@dataclass(slots=True)
-class ExportContext:
+@dataclass(frozen=True, slots=True)
+class ExportContext(Progress):
     """What an export works with.
 
     Attributes:
@@ -68,21 +66,6 @@ class ExportContext:
 
     open_session: Callable[[], Session]
     store: ObjectStore
-    clock: Clock
-    on_event: OnEvent
-
-    @contextmanager
-    def step(self, step: ExportStep, message: str) -> Generator[dict[str, Detail], None, None]:
-        """Report a step's beginning and end; the body fills in the details of the end."""
-        began = self.clock.monotonic()
-        self.on_event(Event(step, "started", message))
-        details: dict[str, Detail] = {}
-        yield details
-        self.on_event(Event(step, "finished", message, self.clock.monotonic() - began, details))
-
-    def note(self, step: ExportStep, message: str) -> None:
-        """Report a remark within a step."""
-        self.on_event(Event(step, "note", message))
 
 
 def run_export(
@@ -109,7 +92,7 @@ def run_export(
     """
     clock = clock or Clock()
     config = (materialize or MaterializeConfig()).model_copy(update={"cluster": spec.cluster} if spec.cluster else {})
-    context = ExportContext(lambda: Session(config), store or ObjectStore(), clock, on_event)
+    context = ExportContext(clock, on_event, lambda: Session(config), store or ObjectStore())
     return run(export_flow(spec, run_key, context), clock)
 
 

@@ -12,16 +12,14 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
-from mz_orchestration.errors import ConfigurationError
 from mz_orchestration.materialize.names import parse_object_name
 from mz_orchestration.materialize.query import refuse_unsafe_query
 from mz_orchestration.objectstore.location import Location, parse_folder
-from mz_orchestration.validation import describe_validation
+from mz_orchestration.validation import validated
 
 # https://materialize.com/docs/sql/copy-to/: MAX FILE SIZE lies between 16MB and 4GB, in units of 1024.
 _UNITS = {"B": 1, "kB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
@@ -161,7 +159,4 @@ def export_spec(**fields: Any) -> ExportSpec:
     Raises:
         ConfigurationError: A field is missing, unknown or wrong.
     """
-    try:
-        return ExportSpec(**fields)
-    except ValidationError as error:
-        raise ConfigurationError(describe_validation(error)) from error
+    return validated(ExportSpec, **fields)

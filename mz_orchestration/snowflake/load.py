@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -19,7 +18,6 @@ from typing import Any
 from mz_orchestration.errors import (
     ConfigurationError,
     DeadlineError,
-    Detail,
     MzOrchestrationError,
     ReconciliationError,
 )
@@ -28,7 +26,7 @@ from mz_orchestration.exports.manifest import Manifest
 from mz_orchestration.flow import Clock, Flow, call, run, sleep
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.objectstore.location import parse_folder, parse_location
-from mz_orchestration.progress import Event, OnEvent, ignore
+from mz_orchestration.progress import OnEvent, Progress, ignore
 from mz_orchestration.runs.record import LoadEntry, LoadState
 from mz_orchestration.runs.store import RunStore
 from mz_orchestration.snowflake import statements
@@ -91,23 +89,17 @@ class LoadResult:
         }
 
 
-@dataclass(slots=True)
-class LoadContext:
-    """What a load works with."""
+@dataclass(frozen=True, slots=True)
+class LoadContext(Progress):
+    """What a load works with.
+
+    Attributes:
+        open_session: Opens a session with Snowflake, tagged with the manifest's run.
+        store: The object store that holds the files.
+    """
 
     open_session: Callable[[Manifest], SnowflakeSession]
     store: ObjectStore
-    clock: Clock
-    on_event: OnEvent
-
-    @contextmanager
-    def step(self, step: LoadStep, message: str) -> Generator[dict[str, Detail], None, None]:
-        """Report a step's beginning and end; the body fills in the details of the end."""
-        began = self.clock.monotonic()
-        self.on_event(Event(step, "started", message))
-        details: dict[str, Detail] = {}
-        yield details
-        self.on_event(Event(step, "finished", message, self.clock.monotonic() - began, details))
 
 
 def run_load(
@@ -137,7 +129,7 @@ def run_load(
         tag = {"tool": "mz-orchestration", "run_key": manifest.run_key[:200], "object": manifest.object[:200]}
         return SnowflakeSession(config, query_tag=tag, statement_timeout=spec.timeout)
 
-    context = LoadContext(open_session, store or ObjectStore(), clock, on_event)
+    context = LoadContext(clock, on_event, open_session, store or ObjectStore())
     return run(load_flow(spec, context), clock)
 
 
@@ -349,7 +341,7 @@ def _submit(session: SnowflakeSession, statement: Sql, timeout: float, context: 
                 pause = min(pause * 1.5, _LONGEST_POLL)
     finally:
         if running:
-            session.abort(query_id)
+            yield from call(session.abort, query_id)
     return (yield from call(session.result, query_id))
 
 

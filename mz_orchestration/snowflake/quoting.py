@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from typing import LiteralString
 
 from mz_orchestration.errors import ConfigurationError
+from mz_orchestration.names import split_name
 
-_PART = re.compile(r'"((?:[^"]|"")+)"|([A-Za-z_][A-Za-z0-9_$]*)')
 _STAGE_PATH = re.compile(r"[A-Za-z0-9_=.\-/]*")
 
 
@@ -73,18 +73,7 @@ def parse_name(text: str, *, field: str) -> tuple[str, ...]:
     Raises:
         ConfigurationError: It is not a name of one to three parts.
     """
-    parts: list[str] = []
-    position = 0
-    while match := _PART.match(text, position):
-        quoted, plain = match.groups()
-        parts.append(quoted.replace('""', '"') if quoted is not None else plain.upper())
-        position = match.end()
-        if position == len(text) and len(parts) <= 3:
-            return tuple(parts)
-        if text[position : position + 1] != ".":
-            break
-        position += 1
-    raise ConfigurationError(
-        f"{field}: {text!r} is not a name in Snowflake.",
-        hint="Write [database.][schema.]name; put double quotes around parts that are not plain words.",
-    )
+    try:
+        return split_name(text, str.upper)
+    except ValueError as error:
+        raise ConfigurationError(f"{field}: {error}.") from error

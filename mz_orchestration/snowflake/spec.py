@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from mz_orchestration.errors import ConfigurationError
 from mz_orchestration.objectstore.location import parse_location
 from mz_orchestration.snowflake.quoting import parse_name
-from mz_orchestration.validation import describe_validation
+from mz_orchestration.validation import validated
 
 
 class LoadSpec(BaseModel):
@@ -42,12 +41,9 @@ class LoadSpec(BaseModel):
 
 
 def load_spec(**fields: Any) -> LoadSpec:
-    """A `LoadSpec` whose refusals are `ConfigurationError`, naming field, value and reason.
+    """An `LoadSpec` whose refusals are `ConfigurationError`, naming field, value and reason.
 
     Raises:
         ConfigurationError: A field is missing, unknown or wrong.
     """
-    try:
-        return LoadSpec(**fields)
-    except ValidationError as error:
-        raise ConfigurationError(describe_validation(error)) from error
+    return validated(LoadSpec, **fields)

@@ -136,6 +136,7 @@ _UNSUPPORTED = {
     2206: "RegType",
 }
 JSON_OIDS = frozenset({3802})
+OIDS = frozenset({26, 1028})
 
 
 def refusal(column: ResultColumn) -> str | None:

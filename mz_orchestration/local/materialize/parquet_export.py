@@ -86,7 +86,8 @@ class _Chain:
         self._writer = pq.ParquetWriter(
             cast("IO[bytes]", self._file),
             self._schema,
-            version="1.0",
+            # Arrow writes unsigned 32-bit integers as they are only from 2.4 on.
+            version="2.4" if any(c.oid in arrow_types.OIDS for c in self._job.plan.columns) else "1.0",
             compression="snappy",
             use_dictionary=True,
             write_statistics=False,

@@ -24,6 +24,7 @@ IN_PROGRESS_ASYNC = "333334"
 
 
 async def body(request: Request) -> dict[str, Any]:
+    """The JSON of a request, which may be compressed."""
     raw = await request.body()
     if request.headers.get("content-encoding") == "gzip" or raw[:2] == b"\x1f\x8b":
         raw = gzip.decompress(raw)
@@ -32,24 +33,35 @@ async def body(request: Request) -> dict[str, Any]:
 
 
 def token(request: Request) -> str:
+    """The session or master token of a request."""
     match = _TOKEN.search(request.headers.get("authorization", ""))
     return match[1] if match else ""
 
 
 def success(data: Any) -> Response:
+    """An answer with data."""
     return JSONResponse({"data": data, "code": None, "message": None, "success": True, "headers": None})
 
 
 def failure(code: str, message: str, sqlstate: str | None = None, data: dict[str, Any] | None = None) -> Response:
+    """An error; never with an HTTP status of 500, which clients retry."""
     described = {"internalError": False, "errorCode": code, "sqlState": sqlstate, **(data or {})}
     return JSONResponse({"data": described, "code": code, "message": message, "success": False, "headers": None})
 
 
+def not_renewed() -> Response:
+    """The master token is unknown. 5.x reads tokens from any data there is, so there is none."""
+    message = "Authentication token has expired. The user must authenticate again."
+    return JSONResponse({"data": None, "code": "390114", "message": message, "success": False, "headers": None})
+
+
 def gone() -> Response:
+    """The session is unknown: the client renews it or fails."""
     return failure("390112", "Your session has expired. Please login again.", "08001")
 
 
 def tokens(session: Session) -> dict[str, Any]:
+    """The tokens of a session under the names of every connector."""
     return {
         "token": session.token,
         "sessionToken": session.token,
@@ -62,10 +74,12 @@ def tokens(session: Session) -> dict[str, Any]:
 
 
 def parameters(session: Session) -> list[dict[str, Any]]:
+    """The session's parameters; clients take the time zone of instants from here."""
     return [{"name": name, "value": value} for name, value in session.parameters.items()]
 
 
 def in_progress(query: Query, code: str) -> Response:
+    """The query goes on; its answer is to be fetched later."""
     return JSONResponse(
         {
             "data": {
@@ -82,6 +96,7 @@ def in_progress(query: Query, code: str) -> Response:
 
 
 def answered(query: Query, result: Result, session: Session) -> dict[str, Any]:
+    """The data of a finished query."""
     rowset = result.rowset(ZoneInfo(session.timezone))
     data = {
         "parameters": parameters(session),
@@ -108,6 +123,7 @@ def answered(query: Query, result: Result, session: Session) -> dict[str, Any]:
 
 
 def monitored(query: Query) -> dict[str, Any]:
+    """A query as the monitoring endpoint shows it."""
     ended = query.ended if query.ended is not None else query.started
     return {
         "id": query.id,
@@ -125,8 +141,10 @@ def monitored(query: Query) -> dict[str, Any]:
 
 
 async def unknown(request: Request, _: Exception) -> Response:
+    """An endpoint this stand-in does not have."""
     return failure("000002", f"Unsupported endpoint {request.method} {request.url.path}", "0A000")
 
 
 async def unexpected(request: Request, error: Exception) -> Response:
+    """A fault of the stand-in itself."""
     return failure("370001", f"Internal error {uuid.uuid4()}: {type(error).__name__}", "XX000")

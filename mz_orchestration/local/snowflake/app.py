@@ -110,7 +110,7 @@ class Endpoints:
         """Exchange the master token for a new session token."""
         session = self._account.renew(answers.token(request))
         if session is None:
-            return answers.failure("390114", "Authentication token has expired. The user must authenticate again.")
+            return answers.not_renewed()
         return answers.success({**answers.tokens(session), "sessionId": session.id})
 
     async def heartbeat(self, request: Request) -> Response:

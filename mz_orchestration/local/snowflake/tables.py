@@ -216,32 +216,34 @@ def _alter_columns(statement: Statement, parser: Parser, name: Name) -> None:
     """Rebuild the table with other columns; rows keep their values by column."""
     with statement.session.locked(name, cancel=statement.cancel) as (table,):
         old = list(table.columns)
+        kept = {c.name: c.name for c in old}
         if parser.accept("ADD"):
             parser.accept("COLUMN")
-            if parser.accept("IF", "NOT", "EXISTS") and table.column(parser.token.text.upper()):
-                return
+            if_not_exists = parser.accept("IF", "NOT", "EXISTS")
             added = _column(statement, parser)
             parser.end()
-            if table.column(added.name):
+            if table.column(added.name) is None:
+                _rebuild(statement, table, [*old, added], kept)
+            elif not if_not_exists:
                 raise errors.compilation("001430", "42601", f"column '{added.name}' already exists")
-            _rebuild(statement, table, [*old, added], dict.fromkeys([c.name for c in old], None))
-            return
-        if parser.accept("DROP"):
+        elif parser.accept("DROP"):
             parser.accept("COLUMN")
             dropped = _existing(table, parser.identifier())
             parser.end()
-            kept = [c for c in old if c is not dropped]
-            _rebuild(statement, table, kept, dict.fromkeys([c.name for c in kept], None))
-            return
-        if parser.accept("RENAME", "COLUMN"):
+            del kept[dropped.name]
+            _rebuild(statement, table, [c for c in old if c is not dropped], kept)
+        elif parser.accept("RENAME", "COLUMN"):
             renamed = _existing(table, parser.identifier())
             parser.expect("TO")
             new_name = parser.identifier()
             parser.end()
+            if table.column(new_name) is not None:
+                raise errors.compilation("001430", "42601", f"column '{new_name}' already exists")
+            del kept[renamed.name]
             new = [replace(c, name=new_name) if c is renamed else c for c in old]
-            _rebuild(statement, table, new, {c.name: None for c in new})
-            return
-        raise errors.unsupported("ALTER TABLE action", statement.sql)
+            _rebuild(statement, table, new, {**kept, new_name: renamed.name})
+        else:
+            raise errors.unsupported("ALTER TABLE action", statement.sql)
 
 
 def _existing(table: Table, name: str) -> Column:
@@ -251,16 +253,14 @@ def _existing(table: Table, name: str) -> Column:
     return column
 
 
-def _rebuild(statement: Statement, table: Table, columns: list[Column], filled: dict[str, None]) -> None:
+def _rebuild(statement: Statement, table: Table, columns: list[Column], sources: dict[str, str]) -> None:
+    """Give a table other columns; ``sources`` says which old column fills a new one."""
     storage, cursor = statement.storage, statement.cursor
-    kept = [c for c in columns if c.name in filled]
-    old_names = {c.name for c in table.columns}
-    sources = [duck(c.name) if c.name in old_names else duck(table.columns[i].name) for i, c in enumerate(kept)]
     physical = storage.create(cursor, columns)
     try:
         cursor.execute(
-            f"INSERT INTO {physical} ({', '.join(duck(c.name) for c in kept)}) "
-            f"SELECT {', '.join(sources)} FROM {table.version.physical}"
+            f"INSERT INTO {physical} ({', '.join(duck(name) for name in sources)}) "
+            f"SELECT {', '.join(duck(name) for name in sources.values())} FROM {table.version.physical}"
         )
     except Exception as error:
         storage.retire(physical)

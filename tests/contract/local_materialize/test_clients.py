@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import subprocess
 from typing import Any
 
@@ -158,13 +159,22 @@ def test_copy_in_that_fails(connection: psycopg.Connection[Any]) -> None:
     assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
+def _result(pg: psycopg.pq.abc.PGconn) -> psycopg.pq.abc.PGresult | None:
+    # libpq's own wait would hold the interpreter, in which the S3 server of the tests runs.
+    pg.flush()
+    while pg.is_busy():
+        select.select([pg.socket], [], [], 10)
+        pg.consume_input()
+    return pg.get_result()
+
+
 def test_copy_in_beside_an_export_in_one_query(server: StandIn, bucket: Bucket) -> None:
     with server.connect() as connection:
         connection.execute("CREATE TABLE mixed (i int)")
         pg = connection.pgconn
         pg.send_query(f"COPY mixed FROM STDIN; {_copy(bucket)}; SELECT 3".encode())
         states = []
-        while (result := pg.get_result()) is not None:
+        while (result := _result(pg)) is not None:
             if result.status == psycopg.pq.ExecStatus.COPY_IN:
                 pg.put_copy_data(b"1\n2\n")
                 pg.put_copy_end()
@@ -259,7 +269,7 @@ def test_psql(server: StandIn, connection: psycopg.Connection[Any], bucket: Buck
     connection.execute("CREATE MATERIALIZED VIEW catalogued.m AS SELECT count(*) AS n FROM catalogued.t")
     assert _psql(server, "-c", _copy(bucket)) == "COPY 500\n"
     assert "id|integer||not null|" in _psql(server, "-c", r"\d catalogued.t")
-    assert _psql(server, "-c", r"\d catalogued.*").count("catalogued.") >= 2
+    assert "n|bigint|||" in _psql(server, "-c", r"\d catalogued.m")
     listed = _psql(server, "-c", r"\d")
     assert "numbers" in listed
     assert "mz_" not in listed

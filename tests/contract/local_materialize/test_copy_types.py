@@ -64,7 +64,7 @@ TYPES = [
 def test_a_type_in_parquet(
     copy: Copy, bucket: Bucket, expression: str, arrow: pa.DataType, extension: str, value: object
 ) -> None:
-    copy(f"(SELECT {expression} AS c UNION ALL SELECT NULL)")
+    copy(f"(SELECT s.c FROM (SELECT {expression} AS c) s RIGHT JOIN (VALUES (1), (2)) v (i) ON i = 1)")
     table = bucket.table()
     field = table.schema.field("c")
     assert field.type == arrow
@@ -95,7 +95,7 @@ def test_an_array_in_parquet(
     items: list[object],
     dimensions: int,
 ) -> None:
-    copy(f"(SELECT {expression} AS c UNION ALL SELECT NULL)")
+    copy(f"(SELECT s.c FROM (SELECT {expression} AS c) s RIGHT JOIN (VALUES (1), (2)) v (i) ON i = 1)")
     table = bucket.table()
     field = table.schema.field("c")
     assert field.metadata == {b"ARROW:extension:name": b"materialize.v1.array"}

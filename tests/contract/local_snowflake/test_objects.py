@@ -96,6 +96,9 @@ def test_rename_and_alter_columns(cursor: Any, connection: Any) -> None:
     cursor.execute("ALTER TABLE T RENAME COLUMN A TO Z")
     cursor.execute("SELECT * FROM T")
     assert ([d[0] for d in cursor.description], cursor.fetchall()) == (["Z", "C"], [(1, None)])
+    fails(cursor, "ALTER TABLE T ADD COLUMN Z DATE", 1430, "already exists")
+    cursor.execute("ALTER TABLE T ADD COLUMN IF NOT EXISTS Z DATE")
+    fails(cursor, "ALTER TABLE T DROP COLUMN NOPE", 904, "NOPE")
     cursor.execute("CREATE TABLE U (A NUMBER)")
     fails(cursor, "ALTER TABLE T RENAME TO U", 2002, "already exists")
 
