@@ -1,3 +1,60 @@
-"""Verified exports from Materialize to object stores and warehouses."""
+"""Verified exports from Materialize to object stores and Snowflake, run by cron, Airflow or Dagster.
+
+The names below load on first use: DAG files and code locations are parsed again and again, and importing this package
+must cost next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from mz_orchestration.errors import MzOrchestrationError
+    from mz_orchestration.exports.export import run_export
+    from mz_orchestration.exports.result import ExportResult
+    from mz_orchestration.exports.spec import ExportSpec
+    from mz_orchestration.materialize.session import MaterializeConfig
+    from mz_orchestration.objectstore.client import ObjectStore, ObjectStoreConfig
+    from mz_orchestration.snowflake.load import LoadResult, run_load
+    from mz_orchestration.snowflake.session import SnowflakeConfig
+    from mz_orchestration.snowflake.spec import LoadSpec
+
+__all__ = [
+    "ExportResult",
+    "ExportSpec",
+    "LoadResult",
+    "LoadSpec",
+    "MaterializeConfig",
+    "MzOrchestrationError",
+    "ObjectStore",
+    "ObjectStoreConfig",
+    "SnowflakeConfig",
+    "__version__",
+    "run_export",
+    "run_load",
+]
+
+_HOMES = {
+    "ExportResult": "exports.result",
+    "ExportSpec": "exports.spec",
+    "LoadResult": "snowflake.load",
+    "LoadSpec": "snowflake.spec",
+    "MaterializeConfig": "materialize.session",
+    "MzOrchestrationError": "errors",
+    "ObjectStore": "objectstore.client",
+    "ObjectStoreConfig": "objectstore.client",
+    "SnowflakeConfig": "snowflake.session",
+    "run_export": "exports.export",
+    "run_load": "snowflake.load",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{home}"), name)

@@ -30,5 +30,5 @@ def split_name(text: str, fold: Callable[[str], str]) -> tuple[str, ...]:
             break
         position += 1
     raise ValueError(
-        f"{text!r} is not a name; write [database.][schema.]name, with double quotes around parts that are no plain words"
+        f"{text!r} is not a name; write [database.][schema.]name, with double quotes around parts that are not words"
     )
