@@ -7,10 +7,13 @@ any kind reaches it as it would reach a query. When the client is lost the sessi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import secrets
 import threading
 from collections.abc import Callable
+
+import psycopg
 
 from mz_orchestration.local.materialize import store
 from mz_orchestration.local.materialize.copy_checks import Admin, CopyChecks
@@ -94,7 +97,9 @@ class ProxyWork:
             return await _call_in_thread(job.run)
         finally:
             self._jobs.discard(job)
-            await self._admin.rows("SELECT pg_advisory_unlock(%s, %s)", self._lock_class, number)
+            # When the server stops, the connection that holds the lock goes first, and the lock with it.
+            with contextlib.suppress(psycopg.Error):
+                await self._admin.rows("SELECT pg_advisory_unlock(%s, %s)", self._lock_class, number)
 
 
 async def _snapshot(exchange: Exchange, record: Record) -> tuple[Snapshot, list[str]]:

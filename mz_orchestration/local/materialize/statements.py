@@ -233,7 +233,7 @@ def _subscribe(piece: Piece) -> Treatment:
 
 def _declare(piece: Piece) -> Treatment:
     words = [token.keyword for token in piece.tokens]
-    if "SUBSCRIBE" in words[: words.index("FOR") + 2 if "FOR" in words else 0]:
+    if any(words[i : i + 2] == ["FOR", "SUBSCRIBE"] for i in range(len(words))):
         raise not_supported(piece.text)
     return None
 

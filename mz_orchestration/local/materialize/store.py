@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PART_BYTES = 8 << 20
 _PARTS_IN_FLIGHT = 4
+_NO_CREDENTIALS = "dispatch failure: other: an error occurred while loading credentials"
 _CONNECT_SECONDS = 10
 _READ_SECONDS = 60
 
@@ -59,6 +60,9 @@ def _service(name: str, settings: AwsSettings, keys: tuple[str | None, str | Non
     import boto3
     from botocore.config import Config
 
+    if not (keys[0] and keys[1]):
+        # boto3 would take whatever credentials the machine has instead.
+        raise StatementError(_NO_CREDENTIALS)
     config = Config(
         connect_timeout=_CONNECT_SECONDS,
         read_timeout=_READ_SECONDS,
@@ -110,7 +114,7 @@ def _assume(settings: AwsSettings, *, external_id: bool) -> tuple[str, str, str]
     try:
         found = _service("sts", settings, _ENVIRONMENT).assume_role(**arguments)["Credentials"]
     except (ClientError, BotoCoreError):
-        raise StatementError("dispatch failure: other: an error occurred while loading credentials") from None
+        raise StatementError(_NO_CREDENTIALS) from None
     return found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"]
 
 

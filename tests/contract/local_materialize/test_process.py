@@ -184,7 +184,7 @@ def test_every_statement_is_logged_with_its_outcome(server: StandIn, bucket: Buc
         ("ROLLBACK", "ok", "ROLLBACK", None),
         ("BEGIN", "ok", "BEGIN", None),
         ("COPY nothing", "error", None, "XX000"),
-        ("ROLLBACK", "ok", "ROLLBACK", None),
+        ("COMMIT", "ok", "ROLLBACK", None),
     ]
     assert mine[10]["error"] == "unknown catalog item 'nothing'"
     assert all(line["server"] == "materialize" and line["seconds"] >= 0 for line in mine)
