@@ -19,6 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export DAGSTER_DISABLE_TELEMETRY := yes
 export DO_NOT_TRACK := 1
 export AWS_EC2_METADATA_DISABLED := true
+export SNOWFLAKE_DISABLE_PLATFORM_DETECTION := true
 
 .PHONY: install demo test test-matrix test-connector lint format constraints bench clean
 

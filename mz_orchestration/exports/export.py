@@ -7,6 +7,7 @@ meanwhile, or starts the next attempt in a path of its own.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,12 +20,13 @@ from mz_orchestration.errors import (
     UnavailableError,
     VerificationError,
 )
-from mz_orchestration.exports.manifest import DataFile, Manifest
+from mz_orchestration.exports.manifest import DataFile, Manifest, parse_manifest
 from mz_orchestration.exports.paths import attempt_location
 from mz_orchestration.exports.result import ExportResult
 from mz_orchestration.exports.sentinel import ExportState, Listing, read_listing
 from mz_orchestration.exports.spec import ExportSpec
 from mz_orchestration.exports.statements import copy_statement, describe_statement
+from mz_orchestration.exports.stored_manifest import publish_manifest
 from mz_orchestration.exports.verify import AGAIN, count_rows
 from mz_orchestration.flow import Clock, Flow, call, run, sleep
 from mz_orchestration.materialize.session import MaterializeConfig, Session
@@ -151,7 +153,7 @@ def _finished(stored: StoredRun, spec: ExportSpec, run_key: str) -> Manifest | N
         )
     if stored.record.manifest is None:
         return None
-    return Manifest.model_validate(stored.record.manifest)
+    return parse_manifest(json.dumps(stored.record.manifest), source=str(stored.location))
 
 
 def _differences(earlier: dict[str, object], spec: ExportSpec) -> str:
@@ -235,7 +237,13 @@ def _give_up(
         attempt.error = error.to_dict()
     elif error is not None:
         attempt.error = ExportError(f"Interrupted by {type(error).__name__}; the COPY was cancelled.").to_dict()
-    yield from call(runs.save, stored, context.clock.now())
+    try:
+        yield from call(runs.save, stored, context.clock.now())
+    except MzOrchestrationError as unsaved:
+        if error is None:
+            raise
+        # What ended the attempt matters more than that it could not be written down: the next call looks for itself.
+        context.note(ExportStep.RECORD, f"the run record could not be updated: {unsaved.message}")
 
 
 def _adopt(stored: StoredRun, session: Session, spec: ExportSpec, runs: RunStore, context: ExportContext) -> Flow[bool]:
@@ -304,7 +312,7 @@ def _verify(stored: StoredRun, spec: ExportSpec, columns: list[Column], context:
             started_at=attempt.started_at,
             finished_at=context.clock.now(),
         ).hashed()
-        yield from call(context.store.put, manifest.location, manifest.to_json())
+        manifest = yield from call(publish_manifest, context.store, manifest)
         details["bytes"] = manifest.size
     return manifest
 

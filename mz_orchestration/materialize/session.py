@@ -64,10 +64,10 @@ class Session:
     """
 
     def __init__(self, config: MaterializeConfig | None = None, *, application_name: str = "") -> None:
-        self._config = config or MaterializeConfig()
-        self._connection = self._connect(application_name or f"mz-orchestration {__version__}")
-        if self._config.cluster is not None:
-            self._use_cluster(self._config.cluster)
+        config = config or MaterializeConfig()
+        self._connection = connect(config, application_name=application_name)
+        if config.cluster is not None:
+            self._use_cluster(config.cluster)
 
     def __enter__(self) -> Session:
         return self
@@ -228,36 +228,41 @@ class Session:
             if done.wait(_CANCEL_EVERY) or self._connection.closed:
                 return
 
-    def _connect(self, application_name: str) -> psycopg.Connection[Any]:
-        config = self._config
-        given: dict[str, Any] = {
-            "host": config.host,
-            "port": config.port,
-            "user": config.user,
-            "password": config.password.get_secret_value() if config.password else None,
-            "dbname": config.database,
-            "sslmode": config.sslmode,
-            "sslrootcert": config.sslrootcert,
-        }
-        try:
-            connection = psycopg.connect(
-                **{name: value for name, value in given.items() if value is not None},
-                autocommit=True,
-                # Server-side prepared statements save nothing here and complicate what Materialize sees.
-                prepare_threshold=None,
-                application_name=application_name,
-                connect_timeout=config.connect_timeout,
-                # Nothing is sent during a long COPY: keepalives stop load balancers from dropping the connection.
-                keepalives=1,
-                keepalives_idle=30,
-                keepalives_interval=10,
-                keepalives_count=6,
-            )
-        except psycopg.OperationalError as error:
-            raise _not_connected(error) from error
-        except psycopg.Error as error:
-            raise _refused(error) from error
-        return connection
+
+def connect(config: MaterializeConfig, *, application_name: str = "") -> psycopg.Connection[Any]:
+    """A plain psycopg connection in autocommit mode; `Session` adds what an export needs.
+
+    Raises:
+        UnavailableError: The server cannot be reached.
+        CredentialsError: It refused the user or password.
+    """
+    given: dict[str, Any] = {
+        "host": config.host,
+        "port": config.port,
+        "user": config.user,
+        "password": config.password.get_secret_value() if config.password else None,
+        "dbname": config.database,
+        "sslmode": config.sslmode,
+        "sslrootcert": config.sslrootcert,
+    }
+    try:
+        return psycopg.connect(
+            **{name: value for name, value in given.items() if value is not None},
+            autocommit=True,
+            # Server-side prepared statements save nothing here and complicate what Materialize sees.
+            prepare_threshold=None,
+            application_name=application_name or f"mz-orchestration {__version__}",
+            connect_timeout=config.connect_timeout,
+            # Nothing is sent during a long COPY: keepalives stop load balancers from dropping the connection.
+            keepalives=1,
+            keepalives_idle=30,
+            keepalives_interval=10,
+            keepalives_count=6,
+        )
+    except psycopg.OperationalError as error:
+        raise _not_connected(error) from error
+    except psycopg.Error as error:
+        raise _refused(error) from error
 
 
 def _not_connected(error: psycopg.OperationalError) -> MzOrchestrationError:

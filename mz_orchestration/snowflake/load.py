@@ -21,8 +21,8 @@ from mz_orchestration.errors import (
     MzOrchestrationError,
     ReconciliationError,
 )
-from mz_orchestration.exports.check import check_against_store, read_manifest
 from mz_orchestration.exports.manifest import Manifest
+from mz_orchestration.exports.stored_manifest import check_against_store, read_manifest
 from mz_orchestration.flow import Clock, Flow, call, run, sleep
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.objectstore.location import parse_folder, parse_location
@@ -202,7 +202,12 @@ def _plan(spec: LoadSpec, manifest: Manifest, session: SnowflakeSession) -> Flow
     properties = yield from call(session.query, statements.describe_stage(stage))
     path = path_below_stage(properties.rows, stage, manifest)
     found = yield from call(session.query, statements.describe_table(table))
-    row = found.rows[0] if found.rows else {"is_transient": "NO", "comment": None}
+    row = found.rows[0] if found.rows else {"table_type": "BASE TABLE", "is_transient": "NO", "comment": None}
+    if row["table_type"] != "BASE TABLE":
+        raise ConfigurationError(
+            f"{identifier(*table)} is a {str(row['table_type']).lower()}, which cannot be replaced by a load.",
+            hint="Name a table; put the view on top of it.",
+        )
     return _Plan(stage, path, table, bool(found.rows), row["is_transient"] == "YES", row["comment"])
 
 
@@ -317,7 +322,10 @@ def _copy_and_publish(
                 yield from call(session.query, statements.publish_by_rename(plan.table, staging))
     except MzOrchestrationError as error:
         entry.state, entry.error, entry.finished_at = LoadState.FAILED, error.to_dict(), context.clock.now()
-        yield from call(runs.put_load, manifest.export, manifest.run_key, entry, context.clock.now())
+        try:
+            yield from call(runs.put_load, manifest.export, manifest.run_key, entry, context.clock.now())
+        except MzOrchestrationError as unsaved:
+            context.note(LoadStep.FINISH, f"the run record could not be updated: {unsaved.message}")
         raise
 
 

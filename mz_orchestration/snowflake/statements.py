@@ -37,10 +37,10 @@ def describe_stage(stage: Name) -> Sql:
 
 
 def describe_table(table: Name) -> Sql:
-    """Asks whether the table exists, whether it is transient, and for its comment."""
+    """Asks whether the table exists, what kind it is, and for its comment."""
     database, schema, name = table
     return compose(
-        "SELECT IS_TRANSIENT, COMMENT FROM {} WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
+        "SELECT TABLE_TYPE, IS_TRANSIENT, COMMENT FROM {} WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
         identifier(database, "INFORMATION_SCHEMA", "TABLES"),
         literal(schema),
         literal(name),

@@ -17,6 +17,8 @@ from mz_orchestration.local.materialize.job import CsvOptions, subquery
 from mz_orchestration.local.materialize.tokens import literal
 
 if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
     from mz_orchestration.local.materialize.job import ExportJob
     from mz_orchestration.local.materialize.store import MultipartFile
 
@@ -25,7 +27,7 @@ _ROWS_BETWEEN_CHECKS = 8192
 _WRITE_BYTES = 1 << 18
 
 
-def write_csv(job: ExportJob, client: object, options: CsvOptions) -> int:
+def write_csv(job: ExportJob, client: S3Client, options: CsvOptions) -> int:
     """Read the query and write its rows; returns their number."""
     plan = job.plan
     header = _header([column.name for column in plan.columns], options) if options.header else b""
@@ -82,7 +84,7 @@ def _field(text: str, options: CsvOptions, fields: int) -> str:
 class _Chain:
     """The files of one batch, one after the other."""
 
-    def __init__(self, job: ExportJob, client: object, batch: int, header: bytes) -> None:
+    def __init__(self, job: ExportJob, client: S3Client, batch: int, header: bytes) -> None:
         self._job, self._client, self._batch, self._header = job, client, batch, header
         self._limit = job.plan.max_file_size
         self._files = 0

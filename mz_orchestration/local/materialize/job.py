@@ -12,12 +12,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mz_orchestration.local.materialize import store
 from mz_orchestration.local.materialize.arrow_types import ResultColumn
 from mz_orchestration.local.materialize.errors import StatementError
 from mz_orchestration.local.materialize.store import AwsSettings, Keys, MultipartFile
 from mz_orchestration.local.materialize.tokens import identifier, literal
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 _UPLOADERS = 2
 _LOCK_SECONDS = 10
@@ -119,11 +123,11 @@ class ExportJob:
             self._pool.shutdown(wait=False, cancel_futures=True)
         return rows
 
-    def open(self, client: object, batch: int, file: int) -> MultipartFile:
+    def open(self, client: S3Client, batch: int, file: int) -> MultipartFile:
         """Begin a data file."""
         extension = "parquet" if self.plan.csv is None else "csv"
         key = self.plan.keys.data(batch, file, extension)
-        return MultipartFile(client, self.plan.keys.bucket, key, self._pool)  # type: ignore[arg-type]
+        return MultipartFile(client, self.plan.keys.bucket, key, self._pool)
 
     def cancel(self) -> None:
         """Make :meth:`run` stop soon, wherever it is; may be called from any thread."""

@@ -15,6 +15,7 @@ from mz_orchestration.local.materialize.job import subquery
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from mypy_boto3_s3 import S3Client
 
     from mz_orchestration.local.materialize.job import ExportJob
     from mz_orchestration.local.materialize.store import MultipartFile
@@ -28,7 +29,7 @@ _JSON_SPACES = r'("(?:[^"\\]|\\.)*")|([:,]) '
 _POSTGRES_ERROR = re.compile(r"ERROR:\s+(?P<message>.*?)(?:\nLINE|\nDETAIL|\nCONTEXT|\n\nQuery was|\n?$)", re.DOTALL)
 
 
-def write_parquet(job: ExportJob, client: object) -> int:
+def write_parquet(job: ExportJob, client: S3Client) -> int:
     """Read the query and write its rows; returns their number."""
     import pyarrow as pa
 
@@ -69,7 +70,7 @@ def _places(batches: int) -> list[tuple[list[int], pa.Array[Any]]]:
 class _Chain:
     """The files of one batch, one after the other."""
 
-    def __init__(self, job: ExportJob, client: object, batch: int, schema: pa.Schema) -> None:
+    def __init__(self, job: ExportJob, client: S3Client, batch: int, schema: pa.Schema) -> None:
         self._job, self._client, self._batch, self._schema = job, client, batch, schema
         self._limit = job.plan.max_file_size
         self._files = 0

@@ -95,10 +95,6 @@ class Postgres:
             connect_timeout=10,
         )
 
-    def uri(self) -> str:
-        """The same for ADBC, which takes libpq's text form."""
-        return self.conninfo()
-
     def start(self, user_password: str) -> None:
         """Clean up after an earlier run, build a new data directory and start the server on it.
 

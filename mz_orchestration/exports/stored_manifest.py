@@ -1,4 +1,4 @@
-"""Checking a manifest before anything is done with it: against the store, the footers and the run record.
+"""Manifests in the store: written once, and checked before anything is done with them.
 
 A hash can be recomputed by whoever changes a manifest; the objects, their footers and the run record cannot be
 talked into agreeing. One listing, and one ranged GET per Parquet file; CSV is counted again only where no run
@@ -13,8 +13,8 @@ from typing import Any
 from mz_orchestration.errors import VerificationError
 from mz_orchestration.exports.manifest import Manifest, parse_manifest
 from mz_orchestration.exports.sentinel import ExportState, read_listing
-from mz_orchestration.exports.verify import count_rows
-from mz_orchestration.objectstore.client import ObjectStore
+from mz_orchestration.exports.verify import AGAIN, count_rows
+from mz_orchestration.objectstore.client import ObjectStore, PreconditionFailed
 from mz_orchestration.objectstore.location import Location
 
 _HINT = "Use the manifest as the export wrote it, or export again under a new run key."
@@ -29,6 +29,28 @@ def read_manifest(store: ObjectStore, at: Location) -> Manifest:
     """
     body, _ = store.get(at)
     return parse_manifest(body, source=str(at))
+
+
+def publish_manifest(store: ObjectStore, manifest: Manifest) -> Manifest:
+    """Write a manifest beside its files, once and for all.
+
+    Returns:
+        The manifest that lies there now: this one, or the one of a process that was killed behind this very step.
+
+    Raises:
+        VerificationError: One that says something else lies there.
+    """
+    try:
+        store.put(manifest.location, manifest.to_json(), create=True)
+    except PreconditionFailed:
+        earlier = read_manifest(store, manifest.location)
+        when = {"finished_at": manifest.finished_at, "sha256": manifest.sha256}
+        if earlier.model_copy(update=when) != manifest:
+            raise VerificationError(
+                f"{manifest.location} is there already and describes other files.", hint=AGAIN
+            ) from None
+        return earlier
+    return manifest
 
 
 def check_against_store(store: ObjectStore, manifest: Manifest, recorded: Mapping[str, Any] | None) -> None:

@@ -1,0 +1,110 @@
+"""Airflow connections turned into the core's settings.
+
+Who may edit a connection is less trusted than who writes a DAG: extras are read by name from a list, never handed on whole.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel
+
+from mz_orchestration.errors import ConfigurationError
+from mz_orchestration.validation import validated
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+    from mz_orchestration.materialize.session import MaterializeConfig
+    from mz_orchestration.objectstore.client import ObjectStoreConfig
+    from mz_orchestration.snowflake.session import SnowflakeConfig
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def materialize_config(connection: Connection) -> MaterializeConfig:
+    """Settings for Materialize from a connection of type ``materialize`` (or ``postgres``).
+
+    :param connection: host, port (6875 by default), login, password, schema (the database) and the extras
+        ``sslmode``, ``sslrootcert`` and ``cluster``.
+    :raises ConfigurationError: a field cannot be used; the connection and the field are named.
+    """
+    from mz_orchestration.materialize.session import MaterializeConfig
+
+    extras = _extras(connection, "sslmode", "sslrootcert", "cluster")
+    return _config(
+        connection,
+        MaterializeConfig,
+        host=connection.host,
+        port=connection.port or 6875,
+        user=connection.login,
+        password=connection.password,
+        database=connection.schema,
+        **extras,
+    )
+
+
+def object_store_config(connection: Connection) -> ObjectStoreConfig:
+    """Settings for the object store from a connection of type ``aws``.
+
+    :param connection: login (access key id), password (secret) and the extras ``endpoint_url``, ``region_name``,
+        ``profile_name``, ``aws_access_key_id``, ``aws_secret_access_key`` and ``aws_session_token``. What is missing
+        is boto3's own to find.
+    :raises ConfigurationError: a field cannot be used, or the connection asks for a role to be assumed.
+    """
+    from mz_orchestration.objectstore.client import ObjectStoreConfig
+
+    if role := connection.extra_dejson.get("role_arn"):
+        raise ConfigurationError(
+            f"The connection {connection.conn_id!r} asks for the role {role!r}, which is not assumed here.",
+            hint="Use a profile_name that assumes it, or give the workers the role.",
+        )
+    names = ("endpoint_url", "region_name", "profile_name", "aws_access_key_id", "aws_secret_access_key")
+    fields = _extras(connection, *names, "aws_session_token")
+    fields |= {} if not connection.login else {"aws_access_key_id": connection.login}
+    fields |= {} if not connection.password else {"aws_secret_access_key": connection.password}
+    return _config(connection, ObjectStoreConfig, **fields)
+
+
+def snowflake_config(connection: Connection) -> SnowflakeConfig:
+    """Settings for Snowflake from a connection of type ``snowflake``.
+
+    :param connection: login, password, schema and the extras ``account``, ``warehouse``, ``database``, ``role``,
+        ``authenticator``, ``token``, ``private_key_file``, ``host``, ``port`` and ``protocol``; with a
+        ``private_key_file`` the password is its pass phrase.
+    :raises ConfigurationError: a field is missing or cannot be used.
+    """
+    from mz_orchestration.snowflake.session import SnowflakeConfig
+
+    if connection.extra_dejson.get("private_key_content"):
+        raise ConfigurationError(
+            f"The connection {connection.conn_id!r} holds private_key_content, which is not read here.",
+            hint="Put the key into a file and name it in private_key_file.",
+        )
+    names = ("account", "warehouse", "database", "role", "authenticator", "token", "private_key_file", "protocol")
+    fields = _extras(connection, *names, "host", "port")
+    key_file = "private_key_file" in fields
+    return _config(
+        connection,
+        SnowflakeConfig,
+        user=connection.login,
+        schema=connection.schema,
+        **{"private_key_file_pwd" if key_file else "password": connection.password},
+        **fields,
+    )
+
+
+def _extras(connection: Connection, *names: str) -> dict[str, Any]:
+    """The named extras that are set; older Airflow stored them behind a prefix."""
+    extras = connection.extra_dejson
+    found = {name: extras.get(name) or extras.get(f"extra__{connection.conn_type}__{name}") for name in names}
+    return {name: value for name, value in found.items() if value not in (None, "")}
+
+
+def _config(connection: Connection, model: type[Config], **fields: Any) -> Config:
+    try:
+        return validated(model, **{name: value for name, value in fields.items() if value not in (None, "")})
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"The connection {connection.conn_id!r} cannot be used: {error.message}", hint="Correct the connection."
+        ) from error

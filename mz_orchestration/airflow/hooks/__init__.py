@@ -1,0 +1,1 @@
+"""Hooks: connections from Airflow's store."""

@@ -1,0 +1,49 @@
+"""The hook for Materialize; SQL operators and sensors of common-sql work through it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from mz_orchestration.materialize.session import MaterializeConfig
+
+
+class MaterializeHook(DbApiHook):
+    """
+    Connect to Materialize.
+
+    :param materialize_conn_id: the connection to use.
+    """
+
+    conn_name_attr = "materialize_conn_id"
+    default_conn_name = "materialize_default"
+    conn_type = "materialize"
+    hook_name = "Materialize"
+    supports_autocommit = True
+
+    def get_config(self) -> MaterializeConfig:
+        """Return the connection as the core's settings."""
+        from mz_orchestration.airflow.connections import materialize_config
+
+        return materialize_config(self.get_connection(self.get_conn_id()))
+
+    def get_conn(self) -> Connection[Any]:
+        """Open a connection, in autocommit mode, on the connection's cluster."""
+        from mz_orchestration.materialize.session import connect
+
+        return connect(self.get_config())
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Sign in and ask for the version; what the *Test* button calls."""
+        from mz_orchestration.errors import MzOrchestrationError
+
+        try:
+            with self.get_conn() as connection:
+                row = connection.execute("SELECT mz_version()").fetchone()
+        except MzOrchestrationError as error:
+            return False, str(error)
+        return True, f"Connected to Materialize {row[0] if row else ''}".rstrip()

@@ -1,0 +1,1 @@
+"""Transfers: from Materialize into other systems."""

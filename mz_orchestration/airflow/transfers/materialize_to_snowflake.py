@@ -1,0 +1,163 @@
+"""From Materialize into a Snowflake table, verified and reconciled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook, BaseOperator
+
+from mz_orchestration.airflow.exceptions import TaskKilledError, as_airflow_errors
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from mz_orchestration.progress import Event
+
+
+class MaterializeToSnowflakeOperator(BaseOperator):
+    """
+    Export an object or a query to the object store, verify it, and replace a Snowflake table's content with it.
+
+    Safe to retry: the retry returns what is finished, picks up what the earlier try left behind, or starts a new attempt in
+    a path of its own. The table is published atomically, and only if the rows copied, the rows in the files and the rows
+    loaded agree. Clearing a task that has succeeded returns its result again; give another ``run_key`` to export anew.
+
+    :param object: table, source, view or materialized view; with ``query`` it only names the export. (templated)
+    :param to: folder below which every run gets a path of its own, ``s3://bucket/folder/``. (templated)
+    :param connection: Materialize's AWS connection. (templated)
+    :param stage: external stage in Snowflake that covers the folder. (templated)
+    :param table: table in Snowflake; made if it does not exist. (templated)
+    :param query: a SELECT to export in place of the object, or the name of a ``.sql`` file. (templated)
+    :param format: ``parquet`` or ``csv``. (templated)
+    :param cluster: cluster the export runs on. (templated)
+    :param max_file_size: 16MB to 4GB. (templated)
+    :param export_timeout: seconds until the COPY is cancelled.
+    :param load_timeout: seconds until a COPY INTO is aborted.
+    :param run_key: names the logical run; ``dag_id/run_id/task_id/map_index`` by default. (templated)
+    :param materialize_conn_id: connection to Materialize. (templated)
+    :param aws_conn_id: connection to the object store; None leaves it to boto3. (templated)
+    :param snowflake_conn_id: connection to Snowflake. (templated)
+    :return: counts and places of both steps, as a small dictionary.
+    """
+
+    template_fields: Sequence[str] = (
+        "object",
+        "to",
+        "connection",
+        "stage",
+        "table",
+        "query",
+        "format",
+        "cluster",
+        "max_file_size",
+        "run_key",
+        "materialize_conn_id",
+        "aws_conn_id",
+        "snowflake_conn_id",
+    )
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers = {"query": "sql"}  # noqa: RUF012  (Airflow's own spelling)
+    ui_color = "#e6e0ff"
+
+    def __init__(
+        self,
+        *,
+        object: str,
+        to: str,
+        connection: str,
+        stage: str,
+        table: str,
+        query: str | None = None,
+        format: str = "parquet",
+        cluster: str | None = None,
+        max_file_size: str = "256MB",
+        export_timeout: float = 6 * 3600,
+        load_timeout: float = 6 * 3600,
+        run_key: str | None = None,
+        materialize_conn_id: str = "materialize_default",
+        aws_conn_id: str | None = "aws_default",
+        snowflake_conn_id: str = "snowflake_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.object = object
+        self.to = to
+        self.connection = connection
+        self.stage = stage
+        self.table = table
+        self.query = query
+        self.format = format
+        self.cluster = cluster
+        self.max_file_size = max_file_size
+        self.export_timeout = export_timeout
+        self.load_timeout = load_timeout
+        self.run_key = run_key
+        self.materialize_conn_id = materialize_conn_id
+        self.aws_conn_id = aws_conn_id
+        self.snowflake_conn_id = snowflake_conn_id
+        self._working = False
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Export, verify, load."""
+        from mz_orchestration.airflow import connections
+        from mz_orchestration.exports.export import run_export
+        from mz_orchestration.exports.spec import export_spec
+        from mz_orchestration.objectstore.client import ObjectStore
+        from mz_orchestration.snowflake.load import run_load
+        from mz_orchestration.snowflake.spec import load_spec
+
+        with as_airflow_errors():
+            spec = export_spec(
+                object=self.object,
+                to=self.to,
+                connection=self.connection,
+                query=self.query,
+                format=self.format,
+                cluster=self.cluster,
+                max_file_size=self.max_file_size,
+                timeout=self.export_timeout,
+            )
+            materialize = connections.materialize_config(BaseHook.get_connection(self.materialize_conn_id))
+            snowflake = connections.snowflake_config(BaseHook.get_connection(self.snowflake_conn_id))
+            store = ObjectStore(
+                connections.object_store_config(BaseHook.get_connection(self.aws_conn_id)) if self.aws_conn_id else None
+            )
+            self._working = True
+            try:
+                export = run_export(
+                    spec, run_key=self._run_key(context), materialize=materialize, store=store, on_event=self._log_event
+                )
+                load = run_load(
+                    load_spec(
+                        manifest=export.manifest_url, stage=self.stage, table=self.table, timeout=self.load_timeout
+                    ),
+                    snowflake=snowflake,
+                    store=store,
+                    on_event=self._log_event,
+                )
+            finally:
+                self._working = False
+        return {"export": export.to_metadata(), "load": load.to_metadata()}
+
+    def on_kill(self) -> None:
+        """
+        Cancel what is running in Materialize or Snowflake.
+
+        Airflow calls this from the signal handler in the thread that runs ``execute`` and then kills the process, without
+        interrupting ``execute``; raising here does, and the interrupted wait cancels its statement on the way out.
+        """
+        if self._working:
+            self._working = False
+            raise TaskKilledError("The task was killed; its statement is being cancelled.")
+
+    def _run_key(self, context: Context) -> str:
+        if self.run_key:
+            return self.run_key
+        ti = context["ti"]
+        return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
+
+    def _log_event(self, event: Event) -> None:
+        if event.state != "started":
+            facts = "".join(f" {name}={value}" for name, value in event.details.items())
+            self.log.info("%s: %s%s", event.step, event.message, facts)
