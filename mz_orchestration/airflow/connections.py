@@ -1,6 +1,7 @@
 """Airflow connections turned into the core's settings.
 
-Who may edit a connection is less trusted than who writes a DAG: extras are read by name from a list, never handed on whole.
+Who may edit a connection is less trusted than who writes a DAG: extras are read by name from a list, never handed on
+whole.
 """
 
 from __future__ import annotations

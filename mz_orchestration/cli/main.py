@@ -15,6 +15,8 @@ from mz_orchestration.cli.settings import defaults
 app = typer.Typer(
     name="mz-orchestration",
     help="Verified exports from Materialize to object stores and Snowflake.",
+    epilog="Exit codes: 0 done; 2 bad input; 3 refused for good; 4 numbers disagree, nothing published; "
+    "5 run it again; 130 and 143 interrupted; 1 a bug.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,

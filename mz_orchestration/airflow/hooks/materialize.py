@@ -37,7 +37,7 @@ class MaterializeHook(DbApiHook):
 
         return connect(self.get_config())
 
-    def test_connection(self) -> tuple[bool, str]:
+    def test_connection(self) -> tuple[bool, str]:  # type: ignore[override]  # common-sql leaves it without a type
         """Sign in and ask for the version; what the *Test* button calls."""
         from mz_orchestration.errors import MzOrchestrationError
 

@@ -19,9 +19,10 @@ class MaterializeToSnowflakeOperator(BaseOperator):
     """
     Export an object or a query to the object store, verify it, and replace a Snowflake table's content with it.
 
-    Safe to retry: the retry returns what is finished, picks up what the earlier try left behind, or starts a new attempt in
-    a path of its own. The table is published atomically, and only if the rows copied, the rows in the files and the rows
-    loaded agree. Clearing a task that has succeeded returns its result again; give another ``run_key`` to export anew.
+    Safe to retry: the retry returns what is finished, picks up what the earlier try left behind, or starts a new
+    attempt in a path of its own. The table is published atomically, and only if the rows copied, the rows in the files
+    and the rows loaded agree. Clearing a task that has succeeded returns its result again; give another ``run_key`` to
+    export anew.
 
     :param object: table, source, view or materialized view; with ``query`` it only names the export. (templated)
     :param to: folder below which every run gets a path of its own, ``s3://bucket/folder/``. (templated)
@@ -144,8 +145,9 @@ class MaterializeToSnowflakeOperator(BaseOperator):
         """
         Cancel what is running in Materialize or Snowflake.
 
-        Airflow calls this from the signal handler in the thread that runs ``execute`` and then kills the process, without
-        interrupting ``execute``; raising here does, and the interrupted wait cancels its statement on the way out.
+        Airflow calls this from the signal handler in the thread that runs ``execute`` and then kills the process,
+        without interrupting ``execute``; raising here does, and the interrupted wait cancels its statement on the way
+        out.
         """
         if self._working:
             self._working = False

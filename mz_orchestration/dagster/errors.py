@@ -1,0 +1,40 @@
+"""The core's errors in Dagster's words: what fails a step for good and what is worth another try."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dagster import AssetExecutionContext, Failure, RetryRequested
+
+from mz_orchestration.errors import MzOrchestrationError
+
+MAX_RETRIES = 3
+FIRST_DELAY = 30.0
+
+
+@contextmanager
+def as_dagster_errors(context: AssetExecutionContext) -> Iterator[None]:
+    """Map the core's errors raised in the body.
+
+    Retries are requested here rather than by a ``RetryPolicy`` on the asset, which Dagster applies to interrupts too:
+    a step that somebody terminates would start again.
+
+    Raises:
+        Failure: Trying again cannot help.
+        RetryRequested: Trying again may help; with pauses that double.
+    """
+    try:
+        yield
+    except MzOrchestrationError as error:
+        if not error.retryable:
+            raise failure(error) from error
+        # RetryRequested carries no text.
+        context.log.error(str(error))
+        raise RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=FIRST_DELAY * 2**context.retry_number) from error
+
+
+def failure(error: MzOrchestrationError) -> Failure:
+    """The end of a step that no retry can help."""
+    metadata = {name: value for name, value in error.details.items() if value is not None}
+    return Failure(str(error), metadata={"error": type(error).__name__, **metadata}, allow_retries=False)

@@ -1,0 +1,87 @@
+"""Dagster resources: how to reach Materialize, the object store and Snowflake. Give secrets as ``EnvVar``.
+
+Resources hold settings only; the heavy libraries are imported when an asset runs, not when its code location loads.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dagster import ConfigurableResource
+from pydantic import Field
+
+from mz_orchestration.validation import validated
+
+if TYPE_CHECKING:
+    from mz_orchestration.materialize.session import MaterializeConfig
+    from mz_orchestration.objectstore.client import ObjectStore
+    from mz_orchestration.snowflake.session import SnowflakeConfig
+
+
+class MaterializeResource(ConfigurableResource[Any]):
+    """How to reach Materialize; what is left out is libpq's own to find (``PGHOST`` ..., ``~/.pgpass``)."""
+
+    host: str | None = Field(default=None, description="Host name.")
+    port: int | None = Field(default=None, description="Port; Materialize's own is 6875.")
+    user: str | None = Field(default=None, description="Role to connect as.")
+    password: str | None = Field(default=None, description="Password or app password.", repr=False)
+    database: str | None = Field(default=None, description="Database that unqualified names are looked up in.")
+    sslmode: str | None = Field(default=None, description="libpq's sslmode; Materialize Cloud needs require.")
+    sslrootcert: str | None = Field(default=None, description="Path of the root certificate, or 'system'.")
+    cluster: str | None = Field(default=None, description="Cluster that statements run on.")
+    connect_timeout: int = Field(default=10, description="Seconds.")
+
+    def config(self) -> MaterializeConfig:
+        """The settings for the core."""
+        from mz_orchestration.materialize.session import MaterializeConfig
+
+        return validated(MaterializeConfig, **_settings(self))
+
+
+class ObjectStoreResource(ConfigurableResource[Any]):
+    """How to reach the object store; what is left out is boto3's own to find (environment, profile, role)."""
+
+    endpoint_url: str | None = Field(default=None, description="For S3-compatible stores.")
+    region_name: str | None = Field(default=None, description="For example eu-west-1.")
+    profile_name: str | None = Field(default=None, description="A profile of ~/.aws/config.")
+    aws_access_key_id: str | None = Field(default=None, description="Static key.")
+    aws_secret_access_key: str | None = Field(default=None, description="Its secret.", repr=False)
+    aws_session_token: str | None = Field(default=None, description="Its session token, if it has one.", repr=False)
+
+    def store(self) -> ObjectStore:
+        """A client for the store."""
+        from mz_orchestration.objectstore.client import ObjectStore, ObjectStoreConfig
+
+        return ObjectStore(validated(ObjectStoreConfig, **_settings(self)))
+
+
+class SnowflakeResource(ConfigurableResource[Any]):
+    """How to sign in to Snowflake; names as in its connector."""
+
+    account: str = Field(description="Account identifier, for example myorg-myaccount.")
+    user: str | None = Field(default=None, description="User.")
+    password: str | None = Field(default=None, description="Password.", repr=False)
+    authenticator: str | None = Field(default=None, description="Way to sign in, where it is not password or key.")
+    token: str | None = Field(default=None, description="Token for the authenticator.", repr=False)
+    private_key_file: str | None = Field(default=None, description="Path of a PKCS#8 key.")
+    private_key_file_pwd: str | None = Field(default=None, description="Its passphrase.", repr=False)
+    role: str | None = Field(default=None, description="Role to use.")
+    warehouse: str | None = Field(default=None, description="Warehouse to use.")
+    database: str | None = Field(default=None, description="Database that unqualified names are looked up in.")
+    # pydantic models have a method called schema
+    schema_: str | None = Field(default=None, alias="schema", description="Schema for unqualified names.")
+    host: str | None = Field(default=None, description="Host name, where it does not follow from the account.")
+    port: int | None = Field(default=None, description="Port, where it is not 443.")
+    protocol: str | None = Field(default=None, description="http for stand-ins without TLS.")
+    login_timeout: int = Field(default=30, description="Seconds until a sign-in is given up.")
+
+    def config(self) -> SnowflakeConfig:
+        """The settings for the core."""
+        from mz_orchestration.snowflake.session import SnowflakeConfig
+
+        return validated(SnowflakeConfig, **_settings(self))
+
+
+def _settings(resource: ConfigurableResource[Any]) -> dict[str, Any]:
+    fields = {field.alias or name: getattr(resource, name) for name, field in type(resource).model_fields.items()}
+    return {name: value for name, value in fields.items() if value is not None}
