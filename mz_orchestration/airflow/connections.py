@@ -6,8 +6,11 @@ whole.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
 from pydantic import BaseModel
 
 from mz_orchestration.errors import ConfigurationError
@@ -23,16 +26,30 @@ if TYPE_CHECKING:
 Config = TypeVar("Config", bound=BaseModel)
 
 
+def get_connection(conn_id: str) -> Connection:
+    """An Airflow connection by its id.
+
+    :param conn_id: the id.
+    :raises ConfigurationError: there is none, which Airflow's own error would have the task retry.
+    """
+    try:
+        return BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException as error:
+        raise ConfigurationError(
+            f"There is no Airflow connection {conn_id!r}.", hint="Define it, or correct the connection id."
+        ) from error
+
+
 def materialize_config(connection: Connection) -> MaterializeConfig:
     """Settings for Materialize from a connection of type ``materialize`` (or ``postgres``).
 
     :param connection: host, port (6875 by default), login, password, schema (the database) and the extras
-        ``sslmode``, ``sslrootcert`` and ``cluster``.
+        ``sslmode``, ``sslrootcert``, ``cluster`` and ``connect_timeout``.
     :raises ConfigurationError: a field cannot be used; the connection and the field are named.
     """
     from mz_orchestration.materialize.session import MaterializeConfig
 
-    extras = _extras(connection, "sslmode", "sslrootcert", "cluster")
+    extras = _extras(connection, "sslmode", "sslrootcert", "cluster", "connect_timeout")
     return _config(
         connection,
         MaterializeConfig,
@@ -55,15 +72,15 @@ def object_store_config(connection: Connection) -> ObjectStoreConfig:
     """
     from mz_orchestration.objectstore.client import ObjectStoreConfig
 
-    if role := connection.extra_dejson.get("role_arn"):
+    names = ("endpoint_url", "region_name", "profile_name", "aws_access_key_id", "aws_secret_access_key")
+    fields = _extras(connection, *names, "aws_session_token", "role_arn")
+    if role := fields.pop("role_arn", None):
         raise ConfigurationError(
-            f"The connection {connection.conn_id!r} asks for the role {role!r}, which is not assumed here.",
+            f"The connection {connection.conn_id!r} asks for the role {role!r} in role_arn, which is not assumed here.",
             hint="Use a profile_name that assumes it, or give the workers the role.",
         )
-    names = ("endpoint_url", "region_name", "profile_name", "aws_access_key_id", "aws_secret_access_key")
-    fields = _extras(connection, *names, "aws_session_token")
-    fields |= {} if not connection.login else {"aws_access_key_id": connection.login}
-    fields |= {} if not connection.password else {"aws_secret_access_key": connection.password}
+    if connection.login and connection.password:
+        fields |= {"aws_access_key_id": connection.login, "aws_secret_access_key": connection.password}
     return _config(connection, ObjectStoreConfig, **fields)
 
 
@@ -77,13 +94,13 @@ def snowflake_config(connection: Connection) -> SnowflakeConfig:
     """
     from mz_orchestration.snowflake.session import SnowflakeConfig
 
-    if connection.extra_dejson.get("private_key_content"):
+    names = ("account", "warehouse", "database", "role", "authenticator", "token", "private_key_file", "protocol")
+    fields = _extras(connection, *names, "host", "port", "private_key_content")
+    if fields.pop("private_key_content", None):
         raise ConfigurationError(
             f"The connection {connection.conn_id!r} holds private_key_content, which is not read here.",
             hint="Put the key into a file and name it in private_key_file.",
         )
-    names = ("account", "warehouse", "database", "role", "authenticator", "token", "private_key_file", "protocol")
-    fields = _extras(connection, *names, "host", "port")
     key_file = "private_key_file" in fields
     return _config(
         connection,
@@ -97,9 +114,20 @@ def snowflake_config(connection: Connection) -> SnowflakeConfig:
 
 def _extras(connection: Connection, *names: str) -> dict[str, Any]:
     """The named extras that are set; older Airflow stored them behind a prefix."""
+    try:
+        readable = isinstance(json.loads(connection.extra or "{}"), dict)
+    except ValueError:
+        readable = False
+    if not readable:
+        # Airflow would go on without any, for example with the credentials of another store.
+        raise ConfigurationError(
+            f"The connection {connection.conn_id!r} cannot be used: extra is not a JSON object.",
+            hint='Write it like {"name": "value"}.',
+        )
     extras = connection.extra_dejson
     found = {name: extras.get(name) or extras.get(f"extra__{connection.conn_type}__{name}") for name in names}
-    return {name: value for name, value in found.items() if value not in (None, "")}
+    # As text: a secret that happens to be a number would be quoted in the error about its type.
+    return {name: str(value) for name, value in found.items() if value not in (None, "")}
 
 
 def _config(connection: Connection, model: type[Config], **fields: Any) -> Config:

@@ -64,6 +64,11 @@ def get_provider_info() -> dict[str, Any]:
                         "description": "Path of the certificate authorities' file.",
                         "schema": {"type": ["string", "null"]},
                     },
+                    "connect_timeout": {
+                        "label": "Connect timeout",
+                        "description": "Seconds.",
+                        "schema": {"type": ["integer", "null"], "minimum": 1},
+                    },
                 },
             }
         ],

@@ -38,28 +38,34 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up at the end.")] = False,
 ) -> None:
     """Start the stack, seed it, export, verify, load, compare both ends, stop."""
+    stay = False
+    with reporting(as_json=False):
+        try:
+            _play(dir, rows, port_base, keep)
+            stay = keep
+        finally:
+            if not stay:
+                _type(["local", "down", "--dir", str(dir)])
+
+
+def _play(dir: Path, rows: int, port_base: int, keep: bool) -> None:
     began = time.monotonic()
     where = ["--dir", str(dir)]
     _type(["local", "up", "--detach", "--port-base", str(port_base), *where])
-    try:
-        _type(["local", "seed", "--rows", str(rows), *where])
-        _use_environment(dir)
-        to, run_key = "s3://mz-exports/demo/", "demo"
-        printed = _type(["export", "shop.order_lines", "--to", to, "--connection", "local_s3", "--run-key", run_key])
-        manifest = next(
-            line.removeprefix(_MANIFEST_LINE) for line in printed.splitlines() if line.startswith(_MANIFEST_LINE)
-        )
-        load = ["load", manifest, "--stage", "DEMO.PUBLIC.MZ_STAGE", "--table", "DEMO.PUBLIC.ORDER_LINES"]
-        _type(load)
-        with reporting(as_json=False):
-            _compare()
-        _type(load)
-        _type(["runs", "show", run_key, "--at", to])
-        say(f"\nAll of it took {time.monotonic() - began:.0f} s.", bold="green")
-        _what_next(dir, kept=keep)
-    finally:
-        if not keep:
-            _type(["local", "down", *where])
+    _type(["local", "seed", "--rows", str(rows), *where])
+    _use_environment(dir)
+    to, run_key = "s3://mz-exports/demo/", "demo"
+    printed = _type(["export", "shop.order_lines", "--to", to, "--connection", "local_s3", "--run-key", run_key])
+    manifest = next(
+        line.removeprefix(_MANIFEST_LINE) for line in printed.splitlines() if line.startswith(_MANIFEST_LINE)
+    )
+    load = ["load", manifest, "--stage", "DEMO.PUBLIC.MZ_STAGE", "--table", "DEMO.PUBLIC.ORDER_LINES"]
+    _type(load)
+    _compare()
+    _type(load)
+    _type(["runs", "show", run_key, "--at", to])
+    say(f"\nAll of it took {time.monotonic() - began:.0f} s.", bold="green")
+    _what_next(dir, kept=keep)
 
 
 def _type(arguments: list[str]) -> str:

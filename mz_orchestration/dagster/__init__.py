@@ -1,6 +1,6 @@
 """The Dagster integration: resources and assets over the same core as the command line."""
 
-from dagster import DagsterLibraryRegistry
+from dagster_shared.libraries import DagsterLibraryRegistry
 
 from mz_orchestration import __version__
 from mz_orchestration.dagster.assets import ExportConfig, build_export_asset, build_load_asset

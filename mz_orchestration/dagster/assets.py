@@ -1,13 +1,13 @@
 """Assets for an export and for its load into Snowflake.
 
-No data passes through Python, so there is no IO manager: the load takes the manifest from the latest materialization of
-its export. Two overlapping runs therefore never put an older export over a newer one, and a load can be run alone.
+No data passes through Python, so there is no IO manager: a load takes the manifest of the latest materialization of its
+export. It may therefore run alone, and one that was late loads what is newest.
 """
 
-from __future__ import annotations
-
+# Annotations are not postponed: Dagster reads those of the functions inside the builders as they are.
+import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dagster import (
     AssetCheckResult,
@@ -18,13 +18,12 @@ from dagster import (
     AssetSpec,
     Config,
     MaterializeResult,
-    TableColumn,
-    TableSchema,
     multi_asset,
 )
 from pydantic import Field
 
-from mz_orchestration.dagster.errors import as_dagster_errors, failure
+from mz_orchestration.dagster.errors import as_dagster_errors, error_metadata
+from mz_orchestration.dagster.metadata import MANIFEST, export_metadata, load_metadata
 from mz_orchestration.dagster.resources import MaterializeResource, ObjectStoreResource, SnowflakeResource
 from mz_orchestration.errors import ConfigurationError, ReconciliationError
 from mz_orchestration.exports.spec import ExportSpec
@@ -32,11 +31,6 @@ from mz_orchestration.materialize.names import parse_object_name
 from mz_orchestration.progress import Event, OnEvent
 from mz_orchestration.snowflake.quoting import parse_name
 
-if TYPE_CHECKING:
-    from mz_orchestration.exports.result import ExportResult
-    from mz_orchestration.snowflake.load import LoadResult
-
-MANIFEST = "materialize/manifest"
 CHECK = "counts_reconciled"
 
 
@@ -58,13 +52,14 @@ def build_export_asset(spec: ExportSpec, *, key: AssetKey | None = None, pool: s
 
     Args:
         spec: What to export, and where to; ``export_spec(...)`` makes one.
-        key: The asset's key; ``exports/<schema>/<object>`` by default.
+        key: The asset's key; ``exports/<schema>/<object>`` by default, in lower case and with ``_`` for
+            what a key's part cannot hold.
         pool: Pool that bounds how many exports run at a time.
     """
     name = parse_object_name(spec.object)
     asset = AssetSpec(
-        key or AssetKey(["exports", *name]),
-        deps=[AssetKey(["materialize", *name])],
+        key or _key("exports", name),
+        deps=[_key("materialize", name)],
         description=f"{spec.object} as {spec.format} files below {spec.to}, verified.",
         kinds={"materialize", "s3", spec.format},
     )
@@ -110,7 +105,7 @@ def build_load_asset(
         stage: External stage that covers the export's folder; ``[database.][schema.]name``.
         table: Made if it does not exist; ``[database.][schema.]name``.
         timeout: Seconds a COPY INTO may take before it is aborted.
-        key: The asset's key; ``snowflake/<database>/<schema>/<table>`` by default, in lower case.
+        key: The asset's key; ``snowflake/<database>/<schema>/<table>`` by default, likewise.
         pool: Pool that bounds how many loads run at a time.
 
     Raises:
@@ -118,7 +113,7 @@ def build_load_asset(
     """
     source = export.key
     asset = AssetSpec(
-        key or AssetKey(["snowflake", *(part.lower() for part in parse_name(table, field="table"))]),
+        key or _key("snowflake", parse_name(table, field="table")),
         deps=[source],
         description=f"The latest export of {source.to_user_string()} as {table}.",
         kinds={"snowflake", "table"},
@@ -137,43 +132,22 @@ def build_load_asset(
         from mz_orchestration.snowflake.load import run_load
         from mz_orchestration.snowflake.spec import load_spec
 
-        try:
-            with as_dagster_errors(context):
+        with as_dagster_errors(context):
+            try:
                 result = run_load(
                     load_spec(manifest=_latest_manifest(context, source), stage=stage, table=table, timeout=timeout),
                     snowflake=snowflake.config(),
                     store=object_store.store(),
                     on_event=_log_to(context),
                 )
-        except ReconciliationError as error:
-            yield AssetCheckResult(passed=False, metadata=failure(error).metadata)
-            raise failure(error) from error
+            except ReconciliationError as error:
+                yield AssetCheckResult(passed=False, metadata=error_metadata(error))
+                raise
         metadata = load_metadata(result)
         counts = {name: value for name, value in metadata.items() if name.startswith("snowflake/rows_")}
         yield MaterializeResult(metadata=metadata, check_results=[AssetCheckResult(passed=True, metadata=counts)])
 
     return load
-
-
-def export_metadata(result: ExportResult) -> dict[str, Any]:
-    """A materialization's metadata: Dagster's standard keys, and the result's own."""
-    columns = [TableColumn(column.name, column.sql_type) for column in result.manifest.columns]
-    return {
-        "dagster/row_count": result.manifest.rows,
-        "dagster/uri": result.manifest.path,
-        "dagster/column_schema": TableSchema(columns),
-        **{f"materialize/{name}": value for name, value in result.to_metadata().items()},
-    }
-
-
-def load_metadata(result: LoadResult) -> dict[str, Any]:
-    """A materialization's metadata: Dagster's standard keys, and the result's own."""
-    return {
-        "dagster/row_count": result.rows,
-        "dagster/table_name": ".".join(parse_name(result.target, field="target")),
-        "dagster/storage_kind": "snowflake",
-        **{f"snowflake/{name}": value for name, value in result.to_metadata().items()},
-    }
 
 
 def _latest_manifest(context: AssetExecutionContext, export: AssetKey) -> str:
@@ -188,14 +162,21 @@ def _latest_manifest(context: AssetExecutionContext, export: AssetKey) -> str:
     return str(manifest.value)
 
 
+def _key(system: str, name: tuple[str, ...]) -> AssetKey:
+    # Dagster makes names of inputs from the keys of dependencies, and those hold nothing else.
+    return AssetKey([system, *(re.sub(r"[^A-Za-z0-9_]", "_", part.lower()) for part in name)])
+
+
 def _op_name(key: AssetKey) -> str:
-    return "__".join("".join(c if c.isalnum() and c.isascii() else "_" for c in part) for part in key.path)
+    return "__".join(re.sub(r"[^A-Za-z0-9_]", "_", part) for part in key.path)
 
 
 def _log_to(context: AssetExecutionContext) -> OnEvent:
     def log(event: Event) -> None:
+        if event.state != "finished":
+            context.log.info(f"{event.step}: {event.message}")
+            return
         facts = "".join(f" {name}={value}" for name, value in event.details.items())
-        took = "" if event.seconds is None else f" in {event.seconds:.2f} s"
-        context.log.info(f"{event.step} {event.state}{took}: {event.message}{facts}")
+        context.log.info(f"{event.step}: done in {event.seconds or 0:.2f} s{facts}")
 
     return log

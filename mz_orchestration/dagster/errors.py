@@ -28,13 +28,13 @@ def as_dagster_errors(context: AssetExecutionContext) -> Iterator[None]:
         yield
     except MzOrchestrationError as error:
         if not error.retryable:
-            raise failure(error) from error
+            raise Failure(str(error), metadata=error_metadata(error), allow_retries=False) from error
         # RetryRequested carries no text.
         context.log.error(str(error))
         raise RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=FIRST_DELAY * 2**context.retry_number) from error
 
 
-def failure(error: MzOrchestrationError) -> Failure:
-    """The end of a step that no retry can help."""
-    metadata = {name: value for name, value in error.details.items() if value is not None}
-    return Failure(str(error), metadata={"error": type(error).__name__, **metadata}, allow_retries=False)
+def error_metadata(error: MzOrchestrationError) -> dict[str, int | float | str]:
+    """The error's class and details as metadata."""
+    details = {name: value for name, value in error.details.items() if value is not None}
+    return {"error": type(error).__name__, **details}

@@ -120,7 +120,12 @@ def export_flow(spec: ExportSpec, run_key: str, context: ExportContext) -> Flow[
         if stored is None:
             stored = _new_run(spec, run_key, context.clock.now())
         adopted = yield from _adopt(stored, session, spec, runs, context)
-        if not adopted:
+        if adopted:
+            now = yield from call(runs.find, spec.folder_name, run_key)
+            if now is not None and now.etag != stored.etag:
+                # The process that seemed to be gone was alive and has gone on meanwhile.
+                return (yield from export_flow(spec, run_key, context))
+        else:
             yield from _attempt(stored, session, spec, columns, runs, context)
     finally:
         session.close()

@@ -117,12 +117,16 @@ def stop(folder: Path) -> bool:
     Raises:
         LocalStackError: Something is still there.
     """
+    from mz_orchestration.local.materialize.postgres import Postgres
+
     home = Folder(folder)
     token = home.token()
     if token is None:
         return False
     was_running = _stop_supervisor(home)
     leftovers = processes.end(token, grace=3.0)
+    # After SIGKILL of everything there are still the files and the shared memory of PostgreSQL.
+    Postgres(home.path / "materialize").clean_up_earlier_run()
     home.remove_state()
     return was_running or bool(leftovers)
 

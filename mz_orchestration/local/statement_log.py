@@ -34,6 +34,8 @@ _VALUE_FOLLOWS = re.compile(
 _CREDENTIALS = re.compile(rf"\bCREDENTIALS\b{_ASSIGN}\(", re.IGNORECASE | re.DOTALL)
 # A backslash may or may not escape, depending on the dialect: such a literal does not match and hides the rest.
 _LITERAL = re.compile(r"[Ee]?'[^'\\]*(?:''[^'\\]*)*'|\$(\w*)\$.*?\$\1\$", re.DOTALL)
+# A literal that goes on after its end is quoted twice, as in EXECUTE 'ALTER ROLE r PASSWORD ''x'''.
+_GOES_ON = re.compile(r"[\w'$\\]")
 _IN_PARENTHESES = re.compile(r"(?:[^()'\\]|'[^'\\]*(?:''[^'\\]*)*')*\)", re.DOTALL)
 
 
@@ -58,7 +60,7 @@ def _mask_values(sql: str, lead: re.Pattern[str], value: re.Pattern[str], replac
         parts.append(sql[at : found.end()])
         parts.append(replacement)
         end = value.match(sql, found.end())
-        if end is None:
+        if end is None or _GOES_ON.match(sql, end.end()):
             return "".join(parts)
         at = end.end()
     parts.append(sql[at:])
@@ -88,11 +90,24 @@ class StatementLog:
         code: str | None = None,
         error: str | None = None,
         seconds: float | None = None,
+        bound: bool = False,
     ) -> None:
-        """Write one line; the text is masked here, so callers pass it as the client sent it."""
+        """Write one line; the text is masked here, so callers pass it as the client sent it.
+
+        Args:
+            sql: the statement.
+            session: in which session of the server.
+            outcome: how it ended.
+            tag: what the server says of its success.
+            code: the code of the error.
+            error: the text of the error.
+            seconds: how long it took.
+            bound: whether the client sent values beside the text, which an error may repeat.
+        """
         masked = mask(sql)
-        if error is not None and masked != sql:
-            error = "withheld: the text of the error may repeat a secret of the statement"
+        if error is not None and (bound or masked != sql):
+            secret = "a value sent with the statement" if masked == sql else "a secret of the statement"
+            error = f"withheld: the text of the error may repeat {secret}"
         line = {
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "server": self._server,

@@ -103,6 +103,7 @@ def wire_snowflake(state: State) -> None:
             role=SNOWFLAKE_ROLE,
             login_timeout=20,
             network_timeout=20,
+            enable_server_session_keep_alive_auto_detection=False,
         ) as connection,
         connection.cursor() as cursor,
     ):

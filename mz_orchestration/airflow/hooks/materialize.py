@@ -16,6 +16,8 @@ class MaterializeHook(DbApiHook):
     """
     Connect to Materialize.
 
+    Materialize takes DDL and ``INSERT ... SELECT`` only outside of transactions: run them with ``autocommit=True``.
+
     :param materialize_conn_id: the connection to use.
     """
 
@@ -27,9 +29,9 @@ class MaterializeHook(DbApiHook):
 
     def get_config(self) -> MaterializeConfig:
         """Return the connection as the core's settings."""
-        from mz_orchestration.airflow.connections import materialize_config
+        from mz_orchestration.airflow.connections import get_connection, materialize_config
 
-        return materialize_config(self.get_connection(self.get_conn_id()))
+        return materialize_config(get_connection(self.get_conn_id()))
 
     def get_conn(self) -> Connection[Any]:
         """Open a connection, in autocommit mode, on the connection's cluster."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseHook, BaseOperator
+from airflow.sdk import Asset, BaseOperator
 
 from mz_orchestration.airflow.exceptions import TaskKilledError, as_airflow_errors
 
@@ -31,10 +32,11 @@ class MaterializeToSnowflakeOperator(BaseOperator):
     :param table: table in Snowflake; made if it does not exist. (templated)
     :param query: a SELECT to export in place of the object, or the name of a ``.sql`` file. (templated)
     :param format: ``parquet`` or ``csv``. (templated)
+    :param csv: options for CSV: ``delimiter``, ``null``, ``quote``, ``escape``, ``header``. (templated)
     :param cluster: cluster the export runs on. (templated)
     :param max_file_size: 16MB to 4GB. (templated)
-    :param export_timeout: seconds until the COPY is cancelled.
-    :param load_timeout: seconds until a COPY INTO is aborted.
+    :param export_timeout: seconds until the COPY is cancelled. (templated)
+    :param load_timeout: seconds until a COPY INTO is aborted. (templated)
     :param run_key: names the logical run; ``dag_id/run_id/task_id/map_index`` by default. (templated)
     :param materialize_conn_id: connection to Materialize. (templated)
     :param aws_conn_id: connection to the object store; None leaves it to boto3. (templated)
@@ -50,16 +52,22 @@ class MaterializeToSnowflakeOperator(BaseOperator):
         "table",
         "query",
         "format",
+        "csv",
         "cluster",
         "max_file_size",
+        "export_timeout",
+        "load_timeout",
         "run_key",
         "materialize_conn_id",
         "aws_conn_id",
         "snowflake_conn_id",
     )
     template_ext: Sequence[str] = (".sql",)
-    template_fields_renderers = {"query": "sql"}  # noqa: RUF012  (Airflow's own spelling)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"query": "sql", "csv": "json"}
     ui_color = "#e6e0ff"
+
+    # The thread in which on_kill may interrupt the work, while there is any.
+    _working_in: int | None = None
 
     def __init__(
         self,
@@ -71,10 +79,11 @@ class MaterializeToSnowflakeOperator(BaseOperator):
         table: str,
         query: str | None = None,
         format: str = "parquet",
+        csv: dict[str, Any] | None = None,
         cluster: str | None = None,
         max_file_size: str = "256MB",
-        export_timeout: float = 6 * 3600,
-        load_timeout: float = 6 * 3600,
+        export_timeout: float | str = 6 * 3600,
+        load_timeout: float | str = 6 * 3600,
         run_key: str | None = None,
         materialize_conn_id: str = "materialize_default",
         aws_conn_id: str | None = "aws_default",
@@ -89,6 +98,7 @@ class MaterializeToSnowflakeOperator(BaseOperator):
         self.table = table
         self.query = query
         self.format = format
+        self.csv = csv
         self.cluster = cluster
         self.max_file_size = max_file_size
         self.export_timeout = export_timeout
@@ -97,49 +107,19 @@ class MaterializeToSnowflakeOperator(BaseOperator):
         self.materialize_conn_id = materialize_conn_id
         self.aws_conn_id = aws_conn_id
         self.snowflake_conn_id = snowflake_conn_id
-        self._working = False
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Export, verify, load."""
-        from mz_orchestration.airflow import connections
-        from mz_orchestration.exports.export import run_export
-        from mz_orchestration.exports.spec import export_spec
-        from mz_orchestration.objectstore.client import ObjectStore
-        from mz_orchestration.snowflake.load import run_load
-        from mz_orchestration.snowflake.spec import load_spec
-
-        with as_airflow_errors():
-            spec = export_spec(
-                object=self.object,
-                to=self.to,
-                connection=self.connection,
-                query=self.query,
-                format=self.format,
-                cluster=self.cluster,
-                max_file_size=self.max_file_size,
-                timeout=self.export_timeout,
-            )
-            materialize = connections.materialize_config(BaseHook.get_connection(self.materialize_conn_id))
-            snowflake = connections.snowflake_config(BaseHook.get_connection(self.snowflake_conn_id))
-            store = ObjectStore(
-                connections.object_store_config(BaseHook.get_connection(self.aws_conn_id)) if self.aws_conn_id else None
-            )
-            self._working = True
-            try:
-                export = run_export(
-                    spec, run_key=self._run_key(context), materialize=materialize, store=store, on_event=self._log_event
-                )
-                load = run_load(
-                    load_spec(
-                        manifest=export.manifest_url, stage=self.stage, table=self.table, timeout=self.load_timeout
-                    ),
-                    snowflake=snowflake,
-                    store=store,
-                    on_event=self._log_event,
-                )
-            finally:
-                self._working = False
-        return {"export": export.to_metadata(), "load": load.to_metadata()}
+        self._working_in = threading.get_ident()
+        try:
+            with as_airflow_errors():
+                result = self._export_and_load(self._run_key(context))
+        finally:
+            self._working_in = None
+        for outlet in self.outlets:
+            if isinstance(outlet, Asset):
+                context["outlet_events"][outlet].extra.update(result)
+        return result
 
     def on_kill(self) -> None:
         """
@@ -149,9 +129,46 @@ class MaterializeToSnowflakeOperator(BaseOperator):
         without interrupting ``execute``; raising here does, and the interrupted wait cancels its statement on the way
         out.
         """
-        if self._working:
-            self._working = False
+        if self._working_in == threading.get_ident():
+            # Once: a second signal must not interrupt the cancelling.
+            self._working_in = None
             raise TaskKilledError("The task was killed; its statement is being cancelled.")
+
+    def _export_and_load(self, run_key: str) -> dict[str, Any]:
+        from mz_orchestration.airflow import connections
+        from mz_orchestration.exports.export import run_export
+        from mz_orchestration.exports.spec import export_spec
+        from mz_orchestration.objectstore.client import ObjectStore
+        from mz_orchestration.snowflake.load import run_load
+        from mz_orchestration.snowflake.spec import load_spec
+
+        spec = export_spec(
+            object=self.object,
+            to=self.to,
+            connection=self.connection,
+            query=self.query or None,
+            format=self.format,
+            csv=self.csv or {},
+            cluster=self.cluster or None,
+            max_file_size=self.max_file_size,
+            timeout=self.export_timeout,
+        )
+        target = {"stage": self.stage, "table": self.table, "timeout": self.load_timeout}
+        # Before the export, so that a mistake in what follows it does not cost one.
+        load_spec(manifest=spec.to, **target)
+        snowflake = connections.snowflake_config(connections.get_connection(self.snowflake_conn_id))
+        materialize = connections.materialize_config(connections.get_connection(self.materialize_conn_id))
+        store = ObjectStore(
+            connections.object_store_config(connections.get_connection(self.aws_conn_id)) if self.aws_conn_id else None
+        )
+        export = run_export(spec, run_key=run_key, materialize=materialize, store=store, on_event=self._log_event)
+        load = run_load(
+            load_spec(manifest=export.manifest_url, **target),
+            snowflake=snowflake,
+            store=store,
+            on_event=self._log_event,
+        )
+        return {"export": export.to_metadata(), "load": load.to_metadata()}
 
     def _run_key(self, context: Context) -> str:
         if self.run_key:
@@ -160,6 +177,8 @@ class MaterializeToSnowflakeOperator(BaseOperator):
         return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
 
     def _log_event(self, event: Event) -> None:
-        if event.state != "started":
-            facts = "".join(f" {name}={value}" for name, value in event.details.items())
-            self.log.info("%s: %s%s", event.step, event.message, facts)
+        if event.state != "finished":
+            self.log.info("%s: %s", event.step, event.message)
+            return
+        facts = "".join(f" {name}={value}" for name, value in event.details.items())
+        self.log.info("%s: done in %.2f s%s", event.step, event.seconds or 0, facts)

@@ -104,9 +104,10 @@ def parse_copy(piece: Piece) -> CopyTo | None:
         raise not_supported(piece.text)
     if not parser.accept("TO"):
         parser.fail("one of FROM or TO")
-    if parser.looks_at("STDOUT"):
+    if parser.accept("STDOUT"):
         if body and body[0].keyword == "SUBSCRIBE":
             raise not_supported(piece.text)
+        _check_stdout(parser, named=relation is not None)
         return None
     subscribe = bool(body) and body[0].keyword == "SUBSCRIBE"
     target_tokens = _target(parser)
@@ -129,6 +130,16 @@ def parse_copy(piece: Piece) -> CopyTo | None:
         options=options,
         parameter=next((token.text for token in piece.tokens if token.kind == "parameter"), None),
     )
+
+
+def _check_stdout(parser: Parser, *, named: bool) -> None:
+    """What PostgreSQL would do ``TO STDOUT`` and Materialize does not."""
+    options = _options(parser)
+    for name in ("DELIMITER", "QUOTE", "NULL"):
+        if name in options:
+            raise StatementError(f"COPY TO does not support {name} option yet")
+    if named:
+        raise StatementError("named with COPY TO STDOUT unsupported")
 
 
 def _target(parser: Parser) -> tuple[Token, ...]:

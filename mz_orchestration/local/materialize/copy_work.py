@@ -12,10 +12,11 @@ import itertools
 import secrets
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import psycopg
 
-from mz_orchestration.local.materialize import store
+from mz_orchestration.local.materialize import export, store
 from mz_orchestration.local.materialize.copy_checks import Admin, CopyChecks
 from mz_orchestration.local.materialize.copy_grammar import CopyTo
 from mz_orchestration.local.materialize.errors import StatementError
@@ -94,7 +95,7 @@ class ProxyWork:
 
     async def _in_thread(self, job: ExportJob, number: int) -> int:
         try:
-            return await _call_in_thread(job.run)
+            return await _call_in_thread(partial(export.run, job))
         finally:
             self._jobs.discard(job)
             # When the server stops, the connection that holds the lock goes first, and the lock with it.

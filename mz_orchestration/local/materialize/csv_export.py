@@ -13,13 +13,12 @@ import psycopg
 
 from mz_orchestration.local.materialize.arrow_types import JSON_OIDS
 from mz_orchestration.local.materialize.errors import StatementError
-from mz_orchestration.local.materialize.job import CsvOptions, subquery
+from mz_orchestration.local.materialize.job import CsvOptions, ExportJob, subquery
 from mz_orchestration.local.materialize.tokens import literal
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from mz_orchestration.local.materialize.job import ExportJob
     from mz_orchestration.local.materialize.store import MultipartFile
 
 _JSON_WITHOUT_BLANKS = r"""regexp_replace({}::text, '("(?:[^"\\]|\\.)*")|([:,]) ', '\1\2', 'g')"""

@@ -30,10 +30,18 @@ class StatementFailed(Exception):
 
 @dataclass(slots=True)
 class Record:
-    """A statement that will get its line in the statement log."""
+    """A statement that will get its line in the statement log.
+
+    Attributes:
+        sql: what the client sent.
+        tag: the tag it gets instead of PostgreSQL's own.
+        bound: whether the client sent values beside the text.
+        started: when it came, by the monotonic clock.
+    """
 
     sql: str
     tag: str | None = None
+    bound: bool = False
     started: float = field(default_factory=time.monotonic)
 
 
@@ -300,9 +308,15 @@ class Exchange:
         code: str | None = None,
         error: str | None = None,
     ) -> None:
-        seconds = time.monotonic() - record.started
         self._log.append(
-            record.sql, session=str(self.pid), outcome=outcome, tag=tag, code=code, error=error, seconds=seconds
+            record.sql,
+            session=str(self.pid),
+            outcome=outcome,
+            tag=tag,
+            code=code,
+            error=error,
+            seconds=time.monotonic() - record.started,
+            bound=record.bound,
         )
 
 

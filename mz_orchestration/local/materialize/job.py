@@ -1,7 +1,7 @@
-"""One ``COPY ... TO 's3://...'`` from the preflight to the deleted sentinel, in a thread of its own.
+"""A running ``COPY ... TO 's3://...'``: its plan, its data files and how it is cancelled.
 
 The rows come over a connection of the proxy's own, in the snapshot the client's session exported and with that
-session's role. Any failure after the sentinel was put leaves it there.
+session's role.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mz_orchestration.local.materialize import store
 from mz_orchestration.local.materialize.arrow_types import ResultColumn
 from mz_orchestration.local.materialize.errors import StatementError
 from mz_orchestration.local.materialize.store import AwsSettings, Keys, MultipartFile
@@ -101,28 +100,6 @@ class ExportJob:
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(_UPLOADERS, thread_name_prefix="upload")
 
-    def run(self) -> int:
-        """Do it all and return the number of rows.
-
-        Raises:
-            StatementError: what the client is to be told.
-        """
-        from mz_orchestration.local.materialize.csv_export import write_csv
-        from mz_orchestration.local.materialize.parquet_export import write_parquet
-
-        plan = self.plan
-        try:
-            client = store.s3_client(plan.settings)
-            store.preflight(client, plan.keys)
-            self.check()
-            store.put_sentinel(client, plan.keys)
-            rows = write_parquet(self, client) if plan.csv is None else write_csv(self, client, plan.csv)
-            self.check()
-            store.delete_sentinel(client, plan.keys)
-        finally:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-        return rows
-
     def open(self, client: S3Client, batch: int, file: int) -> MultipartFile:
         """Begin a data file."""
         extension = "parquet" if self.plan.csv is None else "csv"
@@ -130,13 +107,17 @@ class ExportJob:
         return MultipartFile(client, self.plan.keys.bucket, key, self._pool)
 
     def cancel(self) -> None:
-        """Make :meth:`run` stop soon, wherever it is; may be called from any thread."""
+        """Make it stop soon, wherever it is; may be called from any thread."""
         with self._lock:
             self._cancelled.set()
             interrupt = self._interrupt
         if interrupt is not None:
             with contextlib.suppress(Exception):
                 interrupt()
+
+    def close(self) -> None:
+        """Give up uploads that have not begun."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def check(self) -> None:
         """Stop here if the export was cancelled."""

@@ -11,13 +11,12 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from mz_orchestration.local.materialize import arrow_types
 from mz_orchestration.local.materialize.arrow_types import ResultColumn
 from mz_orchestration.local.materialize.errors import StatementError
-from mz_orchestration.local.materialize.job import subquery
+from mz_orchestration.local.materialize.job import ExportJob, subquery
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from mypy_boto3_s3 import S3Client
 
-    from mz_orchestration.local.materialize.job import ExportJob
     from mz_orchestration.local.materialize.store import MultipartFile
 
 _SLICE_ROWS = 65536

@@ -26,6 +26,7 @@ from typing import Any
 import psycopg
 from psycopg import conninfo, sql
 
+from mz_orchestration.local.materialize import shared_memory
 from mz_orchestration.local.processes import TOKEN_VARIABLE
 
 ADMIN = "mz_admin"
@@ -161,6 +162,7 @@ class Postgres:
             return
         if root.name.startswith("mzpg-") and root.is_dir():
             _stop_orphan(root)
+            shared_memory.remove_leftover(root / "d")
             shutil.rmtree(root, ignore_errors=True)
         self._record.unlink(missing_ok=True)
 

@@ -7,7 +7,7 @@ import re
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mz_orchestration.local.materialize import wire
@@ -24,6 +24,7 @@ from mz_orchestration.local.materialize.statements import (
     VARIABLES,
     Rewrite,
     Treatment,
+    Validate,
     Work,
     classify,
     needs_tokens,
@@ -42,10 +43,15 @@ Worker = Callable[[Exchange, Record, Work], Awaitable[str]]
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A prepared statement: the client's text and what is done with it."""
+    """A prepared statement: the client's text, what is done with it, and whether values were sent beside it."""
 
     sql: str
     treatment: Treatment = None
+    bound: bool = False
+
+    def record(self) -> Record:
+        """What the statement log will tell of it."""
+        return Record(self.sql, bound=self.bound)
 
 
 class Session:
@@ -155,7 +161,7 @@ class Session:
         for index, (piece, treatment) in enumerate(zip(pieces, treatments, strict=True)):
             record = Record(piece.text)
             if treatment is not None and not isinstance(treatment, Rewrite):
-                if not await self._work(record, treatment, None):
+                if not await self._work(record, treatment, None, pieces[:index]):
                     break
                 continue
             sql = piece.text
@@ -214,23 +220,23 @@ class Session:
     async def _bind(self, body: bytes) -> None:
         portal, at = wire.cut(body)
         name, at = wire.cut(body, at)
-        prepared = self._statements.get(name, Prepared(""))
+        prepared = replace(self._statements.get(name, Prepared("")), bound=wire.bound_values(body, at) > 0)
         self._portals[portal] = prepared
         # What stands for work of the proxy takes no parameters; the work refuses them itself.
         data = wire.bind(portal, name) if _is_work(prepared.treatment) else wire.message(b"B", body)
-        await self._exchange.send(data, Expect(b"2", deque([Record(prepared.sql)])))
+        await self._exchange.send(data, Expect(b"2", deque([prepared.record()])))
 
     async def _describe(self, body: bytes) -> None:
         prepared = (self._statements if body[:1] == b"S" else self._portals).get(body[1:-1], Prepared(""))
-        await self._exchange.send(wire.message(b"D", body), Expect(b"Tn", deque([Record(prepared.sql)])))
+        await self._exchange.send(wire.message(b"D", body), Expect(b"Tn", deque([prepared.record()])))
 
     async def _execute(self, body: bytes) -> None:
         portal, _ = wire.cut(body)
         prepared = self._portals.get(portal, Prepared(""))
-        record = Record(prepared.sql)
+        record = prepared.record()
         treatment = prepared.treatment
         if treatment is not None and not isinstance(treatment, Rewrite):
-            await self._work(record, treatment, portal)
+            await self._work(record, treatment, portal, [])
             return
         if isinstance(treatment, Rewrite):
             record.tag = treatment.tag
@@ -250,11 +256,13 @@ class Session:
 
     # Statements the proxy carries out
 
-    async def _work(self, record: Record, work: Work, portal: bytes | None) -> bool:
+    async def _work(self, record: Record, work: Work, portal: bytes | None, before: list[Piece]) -> bool:
         """Do the work of a statement, then let PostgreSQL complete or fail it."""
         if not await self._exchange.settle():
             return False
         try:
+            if isinstance(work, Validate):
+                self._check_place(work.fresh, before)
             record.tag = await self._worker(self._exchange, record, work)
         except StatementFailed:
             return False
@@ -278,15 +286,21 @@ class Session:
             return
 
     def _checked(self, rewrite: Rewrite, before: list[Piece]) -> Rewrite:
+        try:
+            self._check_place(rewrite.fresh, before)
+        except StatementError as error:
+            return refuse(error)
+        return rewrite
+
+    def _check_place(self, fresh: str | None, before: list[Piece]) -> None:
+        """Refuse a statement that may not follow another one in a transaction."""
         harmless = {"BEGIN", "START", "COMMIT", "END", "SET", "SHOW", "RESET", "ROLLBACK"}
         follows = any(piece.tokens[0].keyword not in harmless for piece in before)
-        if rewrite.fresh is None or not (follows or (self._exchange.in_transaction and self._exchange.used)):
-            return rewrite
-        if rewrite.fresh.startswith("SET"):
-            message = "SET cluster cannot be called in an active transaction"
-        else:
-            message = f"{rewrite.fresh} cannot be run inside a transaction block"
-        return refuse(StatementError(message, "25001"))
+        if fresh is None or not (follows or (self._exchange.in_transaction and self._exchange.used)):
+            return
+        if fresh.startswith("SET"):
+            raise StatementError("SET cluster cannot be called in an active transaction", "25001")
+        raise StatementError(f"{fresh} cannot be run inside a transaction block", "25001")
 
 
 def _is_work(treatment: Treatment) -> bool:

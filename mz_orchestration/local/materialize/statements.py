@@ -49,9 +49,15 @@ class Rewrite:
 
 @dataclass(frozen=True)
 class Validate:
-    """``VALIDATE CONNECTION``, carried out by the proxy."""
+    """``VALIDATE CONNECTION``, carried out by the proxy.
+
+    Attributes:
+        connection: the name of the connection.
+        fresh: the name of the statement, which may not follow another statement in a transaction.
+    """
 
     connection: tuple[str, ...]
+    fresh: str = "VALIDATE CONNECTION"
 
 
 Work = CopyTo | Validate

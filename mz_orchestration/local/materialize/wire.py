@@ -49,6 +49,13 @@ def bind(portal: str | bytes, name: str | bytes, values: Sequence[str] = ()) -> 
     return message(b"B", body + _INT16.pack(0))
 
 
+def bound_values(body: bytes, at: int) -> int:
+    """How many parameters a Bind carries; ``at`` is the offset after its two names."""
+    (formats,) = _INT16.unpack_from(body, at)
+    (count,) = _INT16.unpack_from(body, at + 2 + 2 * formats)
+    return int(count)
+
+
 def execute(portal: str | bytes) -> bytes:
     """An Execute without a limit on the number of rows."""
     return message(b"E", cstring(portal) + _INT32.pack(0))

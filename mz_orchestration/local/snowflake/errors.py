@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from mz_orchestration.local.statement_log import mask
+
 
 class SnowflakeError(Exception):
     """An error as the server answers it: ``code`` and ``sqlstate`` are what clients switch on."""
@@ -48,7 +50,7 @@ def syntax(sql: str, position: int, unexpected: str) -> SnowflakeError:
 def unsupported(what: str, sql: str) -> SnowflakeError:
     """A statement the real server may know and this stand-in does not; never HTTP 500, which is retried."""
     return SnowflakeError(
-        "000002", "0A000", f"Unsupported feature '{what}' in the local Snowflake stand-in.\nStatement: {sql}"
+        "000002", "0A000", f"Unsupported feature '{what}' in the local Snowflake stand-in.\nStatement: {mask(sql)}"
     )
 
 
@@ -88,6 +90,15 @@ def remote_file_not_found(url: str) -> SnowflakeError:
 def cancelled() -> SnowflakeError:
     """The answer to a statement that was aborted."""
     return SnowflakeError("000604", "57014", "SQL execution canceled")
+
+
+def timed_out(seconds: int) -> SnowflakeError:
+    """The answer to a statement that ran longer than STATEMENT_TIMEOUT_IN_SECONDS allows."""
+    return SnowflakeError(
+        "000630",
+        "57014",
+        f"Statement reached its statement or warehouse timeout of {seconds} second(s) and was canceled.",
+    )
 
 
 def storage(detail: str) -> SnowflakeError:
@@ -168,4 +179,4 @@ def from_duckdb(error: Exception, sql: str) -> SnowflakeError:
             groups = [g.upper() if code == "002140" else g for g in found.groups()]
             return SnowflakeError(code, state, message.format(*groups))
     first_line = text.strip().splitlines()[0] if text.strip() else type(error).__name__
-    return SnowflakeError("000002", "0A000", f"{first_line}\nStatement: {sql}")
+    return SnowflakeError("000002", "0A000", f"{first_line}\nStatement: {mask(sql)}")

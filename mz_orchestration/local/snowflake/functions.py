@@ -15,31 +15,10 @@ from mz_orchestration.local.snowflake.types import (
 )
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
     from sqlglot import exp
 
     from mz_orchestration.local.snowflake.statement import Statement
 
-# A value that is JSON inside DuckDB is a VARIANT; what it holds decides, so these look at run time.
-_MACROS = """
-CREATE MACRO sf_text(x) AS CASE
-    WHEN typeof(x) = 'JSON' THEN CAST(CAST(x AS VARCHAR) AS JSON) ->> '$'
-    WHEN typeof(x) = 'TIMESTAMP' THEN strftime(TRY_CAST(CAST(x AS VARCHAR) AS TIMESTAMP), '%Y-%m-%d %H:%M:%S.%g')
-    WHEN typeof(x) = 'TIMESTAMP WITH TIME ZONE'
-        THEN strftime(TRY_CAST(CAST(x AS VARCHAR) AS TIMESTAMPTZ), '%Y-%m-%d %H:%M:%S.%g %z')
-    WHEN typeof(x) = 'BLOB' THEN hex(CAST(CAST(x AS VARCHAR) AS BLOB))
-    ELSE CAST(x AS VARCHAR) END;
-CREATE MACRO sf_divisor(x) AS CASE WHEN x = 0 THEN error('SF|100051|22012|Division by zero|FS') ELSE x END;
-CREATE MACRO sf_variant(x) AS to_json(x);
-CREATE MACRO sf_array(x) AS CASE
-    WHEN coalesce(json_type(to_json(x)), 'NULL') = 'NULL' THEN NULL
-    WHEN json_type(to_json(x)) = 'ARRAY' THEN to_json(x) ELSE json_array(to_json(x)) END;
-CREATE MACRO sf_array_size(x) AS CASE
-    WHEN json_type(to_json(x)) = 'ARRAY' THEN CAST(json_array_length(to_json(x)) AS BIGINT) END;
-CREATE MACRO sf_typeof(x) AS CASE json_type(to_json(x))
-    WHEN 'UBIGINT' THEN 'INTEGER' WHEN 'BIGINT' THEN 'INTEGER' WHEN 'DOUBLE' THEN 'DECIMAL'
-    WHEN 'NULL' THEN 'NULL_VALUE' ELSE json_type(to_json(x)) END;
-"""
 _ELEMENTS = """
 SELECT 1 AS SEQ, CASE WHEN NOT e.key SIMILAR TO '[0-9]+' THEN e.key END AS KEY, e.fullkey AS PATH,
        TRY_CAST(e.key AS BIGINT) AS INDEX, e.value AS VALUE, q.v AS THIS
@@ -49,11 +28,6 @@ _FORMATS = [
     ("YYYY", "%Y"), ("MMMM", "%B"), ("MON", "%b"), ("MM", "%m"), ("DD", "%d"), ("HH24", "%H"), ("HH12", "%I"),
     ("MI", "%M"), ("SS", "%S"), ("FF3", "%g"), ("FF6", "%f"), ("AM", "%p"), ("PM", "%p"), ("TZHTZM", "%z"),
 ]  # fmt: skip
-
-
-def install(connection: DuckDBPyConnection) -> None:
-    """Define the macros the rewrites use."""
-    connection.execute(_MACROS)
 
 
 def result_type(node: exp.Expression) -> SfType | None:
@@ -91,6 +65,14 @@ def _replace(node: exp.Expression, statement: Statement) -> exp.Expression:
         return _call("sf_array_size", node.this)
     if isinstance(node, exp.Typeof):
         return _call("sf_typeof", node.this)
+    if isinstance(node, exp.ToVariant):
+        return _call("sf_variant", node.this)
+    if isinstance(node, exp.ToBinary) and not node.args.get("format"):
+        # Hexadecimal unless the session says otherwise.
+        return _call("unhex", node.this)
+    if isinstance(node, exp.CurrentDate):
+        # Under its own name DuckDB would take it for the column of the result that is called so.
+        return _call("today")
     if isinstance(node, exp.ToChar):
         return _to_char(node, statement)
     if isinstance(node, exp.Parameter | exp.SessionParameter):

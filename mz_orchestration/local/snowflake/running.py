@@ -20,6 +20,8 @@ from mz_orchestration.local.statement_log import Outcome, StatementLog
 _KEPT = 500
 _THREADS = 24
 _CLOSE_WITHIN = 3.0
+# What a limit of 0 stands for in Snowflake: seven days.
+_LONGEST_SECONDS = 7 * 24 * 3600
 
 
 @dataclass
@@ -107,6 +109,11 @@ class Queries:
 
     def _run(self, query: Query) -> None:
         statement = query.statement
+        limit = int(statement.session.parameters["STATEMENT_TIMEOUT_IN_SECONDS"])
+        expired = threading.Event()
+        timer = threading.Timer(limit or _LONGEST_SECONDS, _expire, (statement, expired))
+        timer.daemon = True
+        timer.start()
         try:
             if query.describe_only:
                 statement.sql = without_values(statement.sent)
@@ -120,6 +127,10 @@ class Queries:
         except Exception as error:
             # Whatever it is, the client gets an answer that quotes the statement; HTTP 500 would be retried.
             query.error = errors.from_duckdb(error, statement.sent)
+        finally:
+            timer.cancel()
+        if expired.is_set() and query.error is not None and query.error.code == errors.cancelled().code:
+            query.error = errors.timed_out(limit)
         query.ended = time.time()
         if not query.describe_only:
             statement.session.last_query_id = query.id
@@ -139,4 +150,11 @@ class Queries:
             code=query.error.code if query.error else None,
             error=query.error.message if query.error else None,
             seconds=(query.ended or query.started) - query.started,
+            bound=bool(query.bindings),
         )
+
+
+def _expire(statement: Statement, expired: threading.Event) -> None:
+    """Abort a statement whose time is over."""
+    expired.set()
+    statement.abort()

@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mz_orchestration.local.snowflake import functions
 from mz_orchestration.local.snowflake.catalog import Column
 from mz_orchestration.local.snowflake.errors import sql_raise
+from mz_orchestration.local.snowflake.macros import install
 from mz_orchestration.local.snowflake.names import duck, literal
 from mz_orchestration.local.snowflake.types import MAX_TEXT
 
@@ -51,7 +51,7 @@ class Storage:
                 "preserve_insertion_order": "true",
             },
         )
-        functions.install(self._connection)
+        install(self._connection)
         self._lock = threading.Lock()
         self._names = itertools.count(1)
         self._running: set[int] = set()

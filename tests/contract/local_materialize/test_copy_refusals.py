@@ -32,6 +32,14 @@ SYNTAX = [
     ("COPY (SELECT 1) FROM {t} WITH (FORMAT csv)", "queries not allowed in COPY FROM"),
 ]
 
+STDOUT = [
+    ("COPY numbers TO STDOUT", "named with COPY TO STDOUT unsupported"),
+    ("COPY numbers (n) TO STDOUT WITH (FORMAT csv)", "named with COPY TO STDOUT unsupported"),
+    ("COPY (SELECT 1) TO STDOUT (DELIMITER '|')", "COPY TO does not support DELIMITER option yet"),
+    ("COPY (SELECT 1) TO STDOUT (FORMAT csv, QUOTE '|')", "COPY TO does not support QUOTE option yet"),
+    ("COPY numbers TO STDOUT WITH (NULL = 'x')", "COPY TO does not support NULL option yet"),
+]
+
 REFUSED = [
     (_NAME, "AWS CONNECTION = local_s3", "COPY TO <expr> requires a FORMAT option"),
     # FORMAT is looked at before the connection.
@@ -120,6 +128,12 @@ def test_the_parser_words_its_refusals(
     error = refused(sql.format(t=f"'{bucket.uri}'"))
     assert (error.code, error.message) == ("42601", message)
     assert set(error.other.values()) == {None}
+
+
+@pytest.mark.parametrize(("sql", "message"), STDOUT)
+def test_what_is_not_done_to_stdout(refused: Callable[[str], Refusal], sql: str, message: str) -> None:
+    error = refused(sql)
+    assert (error.code, error.message) == ("XX000", message)
 
 
 @pytest.mark.parametrize(("what", "options", "message"), REFUSED)

@@ -13,6 +13,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from mz_orchestration.local.materialize.postgres import Postgres
+
 from .conftest import PASSWORD, Bucket, StandIn, end, launch, wait_for
 
 
@@ -98,6 +100,25 @@ def test_an_orphan_of_a_killed_run_is_stopped(tmp_path: Path) -> None:
         assert not root.exists()
     finally:
         end(again)
+
+
+def test_the_shared_memory_of_a_killed_server_is_removed(tmp_path: Path) -> None:
+    server = launch(tmp_path / "state")
+    root = _postgres_root(server)
+    pid = _postmaster(root)
+    segment = int((root / "d" / "postmaster.pid").read_text().splitlines()[6].split()[1])
+    os.kill(pid, signal.SIGKILL)
+    server.process.kill()
+    server.process.wait(30)
+    wait_for(lambda: not _running(pid), "the end of PostgreSQL")
+    assert segment in _segments()
+    Postgres(server.state).clean_up_earlier_run()
+    assert segment not in _segments()
+    assert not root.exists()
+
+
+def _segments() -> set[int]:
+    return {int(line.split()[1]) for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]}
 
 
 def test_a_second_server_on_the_same_folder_is_refused(server: StandIn) -> None:
@@ -199,6 +220,10 @@ def test_secrets_are_masked_wherever_they_are_written(server: StandIn) -> None:
             connection.execute("CREATE SECRET hidden AS hunter2_unquoted")
         connection.execute("CREATE ROLE masked PASSWORD 'hunter2-role'")
         connection.execute("DROP ROLE masked")
+        connection.execute("DO $$ BEGIN EXECUTE 'CREATE ROLE masked PASSWORD ''hunter2-nested'''; END $$")
+        connection.execute("DROP ROLE masked")
+        with pytest.raises(psycopg.Error, match="hunter2-bound"):
+            connection.execute("SELECT %s::int", ["hunter2-bound"])
     text = server.statements.read_text()
     assert "CREATE SECRET hidden AS '***'" in text
     assert "SELECT 'shown'" in text

@@ -246,9 +246,13 @@ def test_ddl_stands_alone_in_a_transaction(server: StandIn) -> None:
     with server.connect(autocommit=False) as connection:
         connection.execute("CREATE SECRET alone AS 'x'")
         connection.commit()
-        connection.execute("SELECT 1")
-        with pytest.raises(psycopg.errors.ActiveSqlTransaction, match="cannot be run inside a transaction block"):
-            connection.execute("DROP SECRET alone")
+        for sql in ("DROP SECRET alone", "VALIDATE CONNECTION local_s3"):
+            connection.execute("SELECT 1")
+            with pytest.raises(psycopg.errors.ActiveSqlTransaction, match="cannot be run inside a transaction block"):
+                connection.execute(sql)
+            connection.rollback()
+        with pytest.raises(psycopg.errors.ActiveSqlTransaction):
+            psycopg.ClientCursor(connection).execute("SELECT 1; VALIDATE CONNECTION local_s3")
         connection.rollback()
         connection.execute("DROP SECRET alone")
         connection.commit()

@@ -34,6 +34,12 @@ PYTHON = os.environ.get("MZ_LOCAL_SERVER_PYTHON", sys.executable)
 PASSWORD = "right-password"
 BUCKET = "mz-exports"
 KEYS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local-secret", "AWS_REGION": "us-east-1"}
+# Major 5 has another name for the limit of a request, and wants to be told how to log out.
+BY_MAJOR: dict[str, Any] = (
+    {"network_timeout": 30}
+    if int(snowflake.connector.__version__.partition(".")[0]) < 5
+    else {"request_timeout": 30, "enable_server_session_keep_alive_auto_detection": False}
+)
 
 
 def stop(process: subprocess.Popen[str]) -> None:
@@ -63,8 +69,8 @@ class Server:
             "port": self.port,
             "protocol": "http",
             "login_timeout": 10,
-            "network_timeout": 30,
             "session_parameters": {"TIMEZONE": "UTC"},
+            **BY_MAJOR,
         }
         settings.update(options)
         return snowflake.connector.connect(**settings)

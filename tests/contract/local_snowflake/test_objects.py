@@ -168,6 +168,30 @@ def test_queries_snowflake_style(cursor: Any) -> None:
     fails(cursor, "INSERT INTO T SELECT 1", 2020, "expecting 2 but got 1")
 
 
+def test_functions_whose_meaning_differs(cursor: Any) -> None:
+    cursor.execute(
+        "SELECT TO_BINARY('00ff'), TO_VARIANT('x'), TO_VARIANT(1), CURRENT_DATE() = CURRENT_TIMESTAMP()::DATE"
+    )
+    row = cursor.fetchone()
+    assert (bytes(row[0]), *row[1:]) == (b"\x00\xff", '"x"', "1", True)
+
+
+def test_a_refused_statement_is_quoted_without_its_secrets(cursor: Any, server: Any) -> None:
+    credentials = "CREDENTIALS = (AWS_KEY_ID = 'AK' AWS_SECRET_KEY = 'sEcReT')"
+    for sql, shown in (
+        (
+            f"CREATE STAGE S URL = 's3://b/' {credentials} FILE_FORMAT = (TYPE = CSV)",
+            "CREATE STAGE S URL = 's3://b/' CR",
+        ),
+        ("CREATE USER U PASSWORD = 'sEcReT'", "CREATE USER U PASSWORD = '***'"),
+    ):
+        with pytest.raises(snowflake.connector.errors.ProgrammingError) as caught:
+            cursor.execute(sql)
+        assert shown in str(caught.value)
+        assert "sEcReT" not in str(caught.value)
+    assert "sEcReT" not in server.statements.read_text()
+
+
 def test_merge(cursor: Any) -> None:
     cursor.execute("CREATE TABLE T (ID NUMBER, NAME VARCHAR)")
     cursor.execute("INSERT INTO T VALUES (1, 'a'), (2, 'b'), (3, 'c')")

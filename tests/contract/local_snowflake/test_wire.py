@@ -267,6 +267,24 @@ def test_the_log_has_every_statement_and_no_secret(server: Any, connection: Any)
     assert server.password not in server.statements.read_text()
 
 
+def test_bound_values_are_in_no_error_of_the_log(server: Any) -> None:
+    with server.connect(database="DEMO", paramstyle="qmark") as connection, connection.cursor() as cursor:
+        with pytest.raises(snowflake.connector.errors.ProgrammingError, match="bound-secret"):
+            cursor.execute("SELECT TO_NUMBER(?)", ("bound-secret",))
+        query = cursor.sfqid
+    assert query
+    assert "bound-secret" not in server.statements.read_text()
+
+
+def test_a_statement_ends_at_the_sessions_time_limit(connection: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("ALTER SESSION SET STATEMENT_TIMEOUT_IN_SECONDS = 1")
+    with pytest.raises(snowflake.connector.errors.ProgrammingError, match="timeout of 1 second") as caught:
+        cursor.execute("CALL SYSTEM$WAIT(300)")
+    assert (caught.value.errno, caught.value.sqlstate) == (630, "57014")
+    assert cursor.execute("SELECT 1").fetchone() == (1,)
+
+
 def test_sessions_at_the_same_time(server: Any, connection: Any) -> None:
     connection.cursor().execute("CREATE TABLE T (A NUMBER)")
     failures: list[BaseException] = []
@@ -290,12 +308,14 @@ def test_sessions_at_the_same_time(server: Any, connection: Any) -> None:
 
 @pytest.mark.parametrize("ending", ["SIGTERM", "SIGINT", "stdin"])
 def test_the_process_ends_when_told(own_server: Any, tmp_path: Path, ending: str) -> None:
-    cursor = own_server.connect().cursor()
-    cursor.execute_async("CALL SYSTEM$WAIT(300)")
+    # There will be nobody left to log out from.
+    connection = own_server.connect(server_session_keep_alive=True)
+    connection.cursor().execute_async("CALL SYSTEM$WAIT(300)")
     assert (tmp_path / "snowflake" / "working").exists()
     if ending == "stdin":
         own_server.process.stdin.close()
     else:
         own_server.process.send_signal(getattr(signal, ending))
     assert own_server.process.wait(20) == 0
+    connection.close()
     assert not (tmp_path / "snowflake" / "working").exists()

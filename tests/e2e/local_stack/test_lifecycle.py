@@ -186,6 +186,17 @@ def test_up_after_everything_was_killed(folder: Path) -> None:
     assert stop(folder) is True
 
 
+def test_down_after_everything_was_killed(folder: Path) -> None:
+    state = start_detached(folder, port_base=0)
+    record = folder / "materialize" / "postgres.json"
+    root = Path(json.loads(record.read_text())["root"])
+    kill_all(folder, state.supervisor_pid)
+    assert root.is_dir()
+    assert stop(folder) is False
+    assert not root.exists()
+    assert not record.exists()
+
+
 def test_up_ends_leftovers_that_do_not_end_by_themselves(folder: Path) -> None:
     state = start_detached(folder, port_base=0, servers=("s3",))
     os.kill(state.servers["s3"].pid, signal.SIGSTOP)

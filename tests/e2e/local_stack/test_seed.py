@@ -84,6 +84,7 @@ def test_the_stage_covers_the_bucket(stack: LocalStack) -> None:
         schema=variables["SNOWFLAKE_SCHEMA"],
         warehouse=variables["SNOWFLAKE_WAREHOUSE"],
         role=variables["SNOWFLAKE_ROLE"],
+        enable_server_session_keep_alive_auto_detection=False,
     ) as connection:
         listed = connection.cursor().execute("LIST @MZ_STAGE/staged/").fetchall()
     assert listed

@@ -75,7 +75,7 @@ def test_an_interrupted_copy_is_cancelled(
     _wait_for(lambda: "started" in command("runs", "show", key, "--at", BASE).stdout)
     time.sleep(0.5)
     process.send_signal(number)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=90)
     assert process.returncode == code, said
     assert "has been cancelled" in said
     assert f"--run-key {key}" in said

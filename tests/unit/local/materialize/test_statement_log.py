@@ -25,6 +25,8 @@ MASKED = [
     ("SECRET ACCESS KEY = 'a', SESSION TOKEN 'b', z", "SECRET ACCESS KEY = '***', SESSION TOKEN '***', z"),
     # A backslash may escape the quote, so that the end is not certain.
     ("PASSWORD 'a\\', TOKEN 'b'", "PASSWORD '***'"),
+    # Quoted twice: what follows the two quotes still belongs to the secret.
+    ("DO $$ BEGIN EXECUTE 'ALTER ROLE r PASSWORD ''x'''; END $$", "DO $$ BEGIN EXECUTE 'ALTER ROLE r PASSWORD '***'"),
     ("PASSWORD 'unfinished", "PASSWORD '***'"),
     ("CREDENTIALS = (AWS_KEY_ID = 'unfinished", "CREDENTIALS = ('***')"),
     ("SECRET ACCESS KEY = SECRET s", "SECRET ACCESS KEY = SECRET s"),
@@ -65,6 +67,17 @@ def test_an_error_that_may_repeat_the_secret_is_withheld(tmp_path: Path) -> None
     first, second = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert "hunter2" not in json.dumps(first)
     assert second["error"] == "no column x"
+
+
+def test_an_error_that_may_repeat_a_bound_value_is_withheld(tmp_path: Path) -> None:
+    log = StatementLog(tmp_path / "log", "s")
+    log.append("SELECT $1::int", session="1", outcome="error", code="22P02", error="no int: hunter2", bound=True)
+    log.close()
+    line = json.loads((tmp_path / "log").read_text())
+    assert (line["code"], line["error"]) == (
+        "22P02",
+        "withheld: the text of the error may repeat a value sent with the statement",
+    )
 
 
 def test_text_that_is_no_unicode(tmp_path: Path) -> None:
