@@ -33,6 +33,13 @@ class Event:
     seconds: float | None = None
     details: dict[str, Detail] = field(default_factory=dict)
 
+    def line(self) -> str:
+        """The event as one line for a log."""
+        if self.state != "finished":
+            return f"{self.step}: {self.message}"
+        facts = "".join(f" {name}={value}" for name, value in self.details.items())
+        return f"{self.step}: done in {self.seconds or 0:.2f} s, {self.message}{facts}"
+
 
 OnEvent = Callable[[Event], None]
 

@@ -50,7 +50,9 @@ def export(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print every statement; contact nothing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="The result as JSON on standard output.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress, and only the manifest's URL on standard output.")
+    ] = False,
 ) -> None:
     """Export an object or a query: COPY TO, wait for the sentinel, verify, write the manifest.
 
@@ -71,6 +73,8 @@ def export(
             max_file_size=max_file_size,
             timeout=timeout,
         )
+        if run_key is not None and not run_key.strip():
+            raise ConfigurationError("--run-key is empty.", hint="Is the variable behind it set?")
     key = run_key or f"cli-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     again = export_command(spec.model_dump(mode="json"), key)
     with reporting(as_json=json, again=again):
@@ -84,6 +88,8 @@ def export(
         result = run_export(spec, run_key=key, on_event=progress(quiet=quiet or json))
         if json:
             print_json(result.to_metadata())
+        elif quiet:
+            typer.echo(result.manifest_url)
         else:
             _report(result, key)
 
@@ -120,12 +126,14 @@ def _dry_run(spec: ExportSpec, run_key: str) -> None:
     from mz_orchestration.runs.key import record_location
 
     folder = attempt_location(spec.base, spec.folder_name, run_key, 1, datetime.now(UTC))
-    if spec.cluster is not None:
-        from psycopg import sql
+    from mz_orchestration.materialize import look_ups
 
-        typer.echo(sql.SQL("SET cluster = {};").format(sql.Identifier(spec.cluster)).as_string(None))
+    if spec.cluster is not None:
+        typer.echo(look_ups.use_cluster(spec.cluster).as_string(None) + ";")
+        typer.echo(look_ups.count_clusters(spec.cluster).as_string(None) + ";")
     typer.echo("-- the columns, to cast those that would lose their meaning (uuid) and refuse what cannot be exported")
     typer.echo(describe_statement(spec).as_string(None) + ";")
+    typer.echo(look_ups.connection_types(spec.connection).as_string(None) + ";")
     typer.echo("-- the export; columns that need a cast are listed in place of the bare name")
     typer.echo(copy_statement(spec, None, str(folder)).as_string(None) + ";")
     typer.echo(f"-- run record: {record_location(spec.base, spec.folder_name, run_key)}")

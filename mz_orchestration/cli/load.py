@@ -25,6 +25,9 @@ def load(
     ] = None,
     table: Annotated[str | None, typer.Option(help="Table whose content is replaced; made if missing.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds until a COPY INTO is aborted.")] = 6 * 3600,
+    again: Annotated[
+        bool, typer.Option("--again", help="Publish even if the table holds a later manifest by now.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print every statement; contact nothing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="The result as JSON on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
@@ -53,9 +56,9 @@ def load(
             return
         from mz_orchestration.snowflake.spec import load_spec
 
-        spec = load_spec(manifest=manifest, stage=stage, table=table, timeout=timeout)
-    again = shlex.join(["mz-orchestration", "load", spec.manifest, "--stage", spec.stage, "--table", spec.table])
-    with reporting(as_json=json, again=again):
+        spec = load_spec(manifest=manifest, stage=stage, table=table, timeout=timeout, again=again)
+    command = shlex.join(["mz-orchestration", "load", spec.manifest, "--stage", spec.stage, "--table", spec.table])
+    with reporting(as_json=json, again=command):
         from mz_orchestration.snowflake.load import run_load
 
         if not quiet:
@@ -69,6 +72,10 @@ def load(
 
 def _report(result: LoadResult) -> None:
     manifest = result.manifest
+    if result.superseded:
+        typer.echo(f"loaded before, and replaced by a later load since; nothing done: {result.target}")
+        typer.echo("next: the same command with --again publishes this manifest over the later one")
+        return
     done = "already loaded, nothing done" if result.repeated else "loaded"
     typer.echo(f"{done}: {result.target}")
     copied = "unknown" if manifest.copied is None else manifest.copied

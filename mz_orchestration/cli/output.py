@@ -9,7 +9,7 @@ code  meaning
 3     refused or failed for good by Materialize, the store or Snowflake
 4     numbers disagree: verification or reconciliation failed, nothing was published
 5     failed for now: run the same command again
-130   interrupted with Ctrl-C (143: by SIGTERM); what ran remotely was cancelled
+130   interrupted with Ctrl-C (143: by SIGTERM), after cancelling its own statement
 ====  ==========================================================================
 """
 
@@ -29,6 +29,7 @@ from mz_orchestration.errors import (
     ConfigurationError,
     MzOrchestrationError,
     ReconciliationError,
+    RunConflictError,
     VerificationError,
 )
 from mz_orchestration.progress import Event, OnEvent, ignore
@@ -40,7 +41,7 @@ class Terminated(BaseException):
 
 def exit_code(error: MzOrchestrationError) -> int:
     """The exit code for an error; see the module's table."""
-    if isinstance(error, ConfigurationError):
+    if isinstance(error, ConfigurationError) or (isinstance(error, RunConflictError) and not error.retryable):
         return 2
     if isinstance(error, VerificationError | ReconciliationError):
         return 4
@@ -65,15 +66,15 @@ def reporting(*, as_json: bool, again: str = "") -> Iterator[None]:
     except MzOrchestrationError as error:
         if as_json:
             print_json({"error": error.to_dict(), "again": again})
-        else:
-            say(f"error: {error.message}", bold="red")
-            if error.hint:
-                say(f"  what to do: {error.hint}")
-            if again and error.retryable:
-                say(f"  again: {again}")
+        # Also with JSON: in a pipe, standard output may never be seen.
+        say(f"error: {error.message}", bold="red")
+        if error.hint:
+            say(f"  what to do: {error.hint}")
+        if again and error.retryable:
+            say(f"  again: {again}")
         raise typer.Exit(exit_code(error)) from error
     except (KeyboardInterrupt, Terminated) as interrupt:
-        say("interrupted: what was running remotely has been cancelled.", bold="yellow")
+        say("interrupted.", bold="yellow")
         if again:
             say(f"  again: {again}")
         raise typer.Exit(143 if isinstance(interrupt, Terminated) else 130) from interrupt
@@ -83,7 +84,12 @@ def reporting(*, as_json: bool, again: str = "") -> Iterator[None]:
 
 def say(text: str, *, bold: str | None = None) -> None:
     """A line for people, on standard error."""
-    typer.secho(text, err=True, fg=bold, bold=bold is not None)
+    typer.secho(printable(text), err=True, fg=bold, bold=bold is not None)
+
+
+def printable(text: str) -> str:
+    """The text without control characters: what is read from a bucket must not steer a terminal."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text)
 
 
 def print_json(data: Mapping[str, Any]) -> None:

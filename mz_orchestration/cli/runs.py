@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import shlex
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mz_orchestration.cli.export import export_command
-from mz_orchestration.cli.output import print_json, reporting
+from mz_orchestration.cli.output import print_json, printable, reporting, say
 from mz_orchestration.errors import ConfigurationError, NotFoundError
 
 if TYPE_CHECKING:
@@ -32,10 +33,13 @@ def list_runs(
         context.obj = at
         return
     with reporting(as_json=json):
-        records = _runs(at).recent(limit)
+        records, unreadable = _runs(at).recent(limit)
         if json:
-            print_json({"runs": [_as_data(record) for record in records]})
+            broken = [error.to_dict() for error in unreadable]
+            print_json({"runs": [_as_data(record) for record in records], "unreadable": broken})
             return
+        for error in unreadable:
+            say(f"unreadable: {error.message}", bold="yellow")
         if not records:
             typer.echo(f"no runs below {at}")
             return
@@ -72,7 +76,7 @@ def next_command(record: RunRecord) -> str:
     waiting = [load.target for load in record.loads.values() if load.state != "succeeded"]
     if waiting or not record.loads:
         target = waiting[0] if waiting else "TABLE"
-        return f"mz-orchestration load {manifest} --stage STAGE --table '{target}'"
+        return shlex.join(["mz-orchestration", "load", manifest, "--stage", "STAGE", "--table", target])
     return ""
 
 
@@ -104,6 +108,7 @@ def _as_data(record: RunRecord) -> dict[str, object]:
 def _print_table(records: list[RunRecord]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     colors = {"loaded": "green", "exported": "green", "failed": "red", "running": "yellow"}
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -111,31 +116,42 @@ def _print_table(records: list[RunRecord]) -> None:
         table.add_column(heading, justify="right" if heading in ("ROWS", "FILES") else "left", overflow="fold")
     for record in records:
         rows, files = (record.manifest["rows"], len(record.manifest["files"])) if record.manifest else ("", "")
-        state = f"[{colors[record.state]}]{record.state}[/]"
+        state = Text(record.state, style=colors[record.state])
         when = f"{record.updated_at:%Y-%m-%d %H:%M:%S}"
-        table.add_row(record.run_key, record.object, state, str(rows), str(files), when)
+        # Text: rich would read brackets in a string as markup.
+        run_key, name = Text(printable(record.run_key)), Text(printable(record.object))
+        table.add_row(run_key, name, state, str(rows), str(files), when)
     Console().print(table)
 
 
+def _print(text: str) -> None:
+    typer.echo(printable(text))
+
+
+def _print_hint(error: dict[str, Any], *, indent: int) -> None:
+    if error["hint"]:
+        _print(f"{' ' * indent}what to do: {error['hint']}")
+
+
 def _print_run(record: RunRecord) -> None:
-    typer.echo(f"run {record.run_key}  {record.object}  {record.state}")
-    typer.echo(f"  to        {record.spec['to']}")
+    _print(f"run {record.run_key}  {record.object}  {record.state}")
+    _print(f"  to        {record.spec['to']}")
     for attempt in record.attempts:
         copied = "" if attempt.copied is None else f"  copied={attempt.copied}"
-        typer.echo(f"  attempt {attempt.number}  {attempt.state}{copied}  {attempt.path}")
+        _print(f"  attempt {attempt.number}  {attempt.state}{copied}  {attempt.path}")
         if attempt.error:
-            typer.echo(f"    why: {attempt.error['message']}")
+            _print(f"    why: {attempt.error['message']}")
     if record.manifest:
-        typer.echo(f"  manifest  {_manifest_url(record)}")
-        typer.echo(f"  rows      {record.manifest['rows']} in {len(record.manifest['files'])} files")
+        _print(f"  manifest  {_manifest_url(record)}")
+        _print(f"  rows      {record.manifest['rows']} in {len(record.manifest['files'])} files")
     for load in record.loads.values():
         rows = "" if load.rows is None else f"  rows={load.rows}"
-        typer.echo(f"  load      {load.state}{rows}  {load.target}")
+        _print(f"  load      {load.state}{rows}  {load.target}")
         if load.error:
-            typer.echo(f"    why: {load.error['message']}")
-            typer.echo(f"    what to do: {load.error['hint']}")
+            _print(f"    why: {load.error['message']}")
+            _print_hint(load.error, indent=4)
     if record.error and not record.loads:
-        typer.echo(f"  what to do: {record.error['hint']}")
+        _print_hint(record.error, indent=2)
     command = next_command(record)
     if command:
-        typer.echo(f"  next: {command}")
+        _print(f"  next: {command}")

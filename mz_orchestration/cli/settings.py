@@ -13,6 +13,8 @@ from typer.core import TyperGroup, TyperOption
 from mz_orchestration.errors import ConfigurationError
 
 DEFAULT_FILE = Path("mz-orchestration.yaml")
+# The same value every night would make every later run one that is already done.
+_ONCE = {"run_key", "query", "dry_run", "again"}
 
 
 def defaults(path: Path | None, group: TyperGroup) -> dict[str, Any]:
@@ -35,6 +37,8 @@ def defaults(path: Path | None, group: TyperGroup) -> dict[str, Any]:
         data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise ConfigurationError(f"--config: {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path} is not UTF-8: {error.reason}.", hint="Save it as UTF-8.") from error
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where is not None else ""
@@ -52,10 +56,15 @@ def _section(data: Any, command: Any, place: str) -> dict[str, Any]:
         if isinstance(parameter, TyperOption) and parameter.name
     }
     read: dict[str, Any] = {}
-    for key, value in data.items():
+    for given, value in data.items():
+        key = "null" if given is None else given  # YAML reads the name null as its own None
         name = str(key).replace("-", "_")
         if key in subcommands:
             read[key] = _section(value, subcommands[key], f"{place}: {key}")
+        elif name in _ONCE:
+            raise ConfigurationError(
+                f"{place}: {key!r} belongs to a single run and cannot be a default.", hint=f"Give --{key} instead."
+            )
         elif name in flags:
             read[name] = value
         else:

@@ -28,7 +28,7 @@ from mz_orchestration.dagster.resources import MaterializeResource, ObjectStoreR
 from mz_orchestration.errors import ConfigurationError, ReconciliationError
 from mz_orchestration.exports.spec import ExportSpec
 from mz_orchestration.materialize.names import parse_object_name
-from mz_orchestration.progress import Event, OnEvent
+from mz_orchestration.progress import OnEvent
 from mz_orchestration.snowflake.quoting import parse_name
 
 CHECK = "counts_reconciled"
@@ -172,11 +172,4 @@ def _op_name(key: AssetKey) -> str:
 
 
 def _log_to(context: AssetExecutionContext) -> OnEvent:
-    def log(event: Event) -> None:
-        if event.state != "finished":
-            context.log.info(f"{event.step}: {event.message}")
-            return
-        facts = "".join(f" {name}={value}" for name, value in event.details.items())
-        context.log.info(f"{event.step}: done in {event.seconds or 0:.2f} s{facts}")
-
-    return log
+    return lambda event: context.log.info(event.line())

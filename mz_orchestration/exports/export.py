@@ -16,6 +16,7 @@ from enum import StrEnum
 from mz_orchestration.errors import (
     ExportError,
     MzOrchestrationError,
+    NotFoundError,
     RunConflictError,
     UnavailableError,
     VerificationError,
@@ -105,7 +106,7 @@ def export_flow(spec: ExportSpec, run_key: str, context: ExportContext) -> Flow[
     with context.step(ExportStep.PLAN, "read the run record and the columns"):
         stored = yield from call(runs.find, spec.folder_name, run_key)
         if stored is not None:
-            finished = _finished(stored, spec, run_key)
+            finished = yield from _finished(stored, spec, run_key, context)
             if finished is not None:
                 return ExportResult(
                     finished,
@@ -149,7 +150,7 @@ def export_flow(spec: ExportSpec, run_key: str, context: ExportContext) -> Flow[
     )
 
 
-def _finished(stored: StoredRun, spec: ExportSpec, run_key: str) -> Manifest | None:
+def _finished(stored: StoredRun, spec: ExportSpec, run_key: str, context: ExportContext) -> Flow[Manifest | None]:
     if stored.record.spec_fingerprint != spec.fingerprint():
         raise RunConflictError(
             f"The run key {run_key!r} was used for a different export of {spec.object} "
@@ -158,7 +159,14 @@ def _finished(stored: StoredRun, spec: ExportSpec, run_key: str) -> Manifest | N
         )
     if stored.record.manifest is None:
         return None
-    return parse_manifest(json.dumps(stored.record.manifest), source=str(stored.location))
+    manifest = parse_manifest(json.dumps(stored.record.manifest), source=str(stored.location))
+    try:
+        yield from call(context.store.get, manifest.location)
+    except NotFoundError:
+        context.note(ExportStep.PLAN, f"the files of {manifest.path} are gone; they are exported again")
+        stored.record.manifest = None
+        return None
+    return manifest
 
 
 def _differences(earlier: dict[str, object], spec: ExportSpec) -> str:
@@ -222,6 +230,11 @@ def _attempt(
             # The export may be running on: the record must keep saying so, and the next call looks at the path.
             raise
         except BaseException as error:
+            # Under an event loop the statement's thread does not learn that its caller has gone.
+            if not (yield from call(session.cancel)):
+                context.note(ExportStep.COPY, "the COPY does not react to cancelling and may still be running")
+                raise
+            context.note(ExportStep.COPY, "the COPY has ended")
             yield from _give_up(stored, AttemptState.FAILED, error, runs, context)
             raise
         details["copied"] = attempt.copied
@@ -261,7 +274,7 @@ def _adopt(stored: StoredRun, session: Session, spec: ExportSpec, runs: RunStore
     deadline = context.clock.monotonic() + spec.timeout
     while True:
         listing = read_listing((yield from call(context.store.list_objects, folder)))
-        active = yield from call(session.is_active, attempt.pid)
+        active = yield from call(session.is_active, attempt.pid, attempt.started_at)
         if listing.state is ExportState.COMPLETE and (attempt.copied is not None or not active):
             yield from sleep(SETTLE if attempt.copied is None else 0)
             if attempt.copied is not None or (

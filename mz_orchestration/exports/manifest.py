@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mz_orchestration.errors import VerificationError
-from mz_orchestration.exports.paths import MANIFEST_NAME
+from mz_orchestration.exports.paths import MANIFEST_NAME, is_attempt_name
 from mz_orchestration.exports.spec import CsvOptions
-from mz_orchestration.materialize.types import Column
+from mz_orchestration.materialize.types import EXPORTABLE_TYPES, Column
 from mz_orchestration.objectstore.location import Location, parse_folder
 from mz_orchestration.validation import describe_validation
 
@@ -67,6 +67,19 @@ class Manifest(BaseModel):
     finished_at: datetime
     sha256: str = ""
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        unknown = [column.name for column in self.columns if column.type not in EXPORTABLE_TYPES]
+        if unknown:
+            raise ValueError(f"columns of unknown types: {', '.join(unknown)}")
+        for what, names in (("file", [f.name for f in self.files]), ("column", [c.name for c in self.columns])):
+            if len(set(names)) != len(names):
+                raise ValueError(f"a {what} is listed twice")
+        place = f"{self.base}{self.export}/"
+        if not self.path.startswith(place) or not is_attempt_name(self.path[len(place) :], self.run_key):
+            raise ValueError(f"{self.path} is not the path of an attempt of the run {self.run_key!r} below {place}")
+        return self
+
     @property
     def location(self) -> Location:
         """Where the manifest itself lies."""
@@ -113,7 +126,7 @@ def parse_manifest(body: bytes | str, *, source: str) -> Manifest:
         raise VerificationError(
             f"{source} is not a manifest of ours: {describe_validation(error)}", hint=hint
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise VerificationError(f"{source} is not JSON: {error}.", hint=hint) from error
     if manifest.sha256 != manifest._digest():
         raise VerificationError(f"{source} was changed after it was written: its hash does not fit.", hint=hint)

@@ -7,6 +7,7 @@ can be the beginning of another.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 from mz_orchestration.errors import ConfigurationError
@@ -15,6 +16,11 @@ from mz_orchestration.runs.key import run_key_hash
 
 MANIFEST_NAME = "_manifest.json"
 MAX_ATTEMPTS = 99
+
+
+def is_attempt_name(name: str, run_key: str) -> bool:
+    """Whether a folder's name (with its slash) is that of an attempt of the run."""
+    return re.fullmatch(rf"\d{{8}}T\d{{6}}Z-{run_key_hash(run_key)[:8]}-\d{{2}}/", name) is not None
 
 
 def attempt_location(base: Location, export: str, run_key: str, attempt: int, started_at: datetime) -> Location:

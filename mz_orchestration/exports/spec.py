@@ -140,12 +140,12 @@ class ExportSpec(BaseModel):
     @property
     def folder_name(self) -> str:
         """The path segment that stands for the export: its name, made safe and unique for any identifier."""
-        name = ".".join(parse_object_name(self.object))
-        safe = re.sub(r"[^A-Za-z0-9_\-.]", "_", name).strip(".")
-        if safe == name:
+        parts = parse_object_name(self.object)
+        safe = ".".join(re.sub(r"[^A-Za-z0-9_]", "_", part) for part in parts)
+        if safe == ".".join(parts) and safe.count(".") == len(parts) - 1:
             return safe
         # Two names that differ only in what a path cannot hold must not share a folder.
-        return f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        return f"{safe}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:8]}"
 
     def fingerprint(self) -> str:
         """A hash of everything that decides which rows and files come out; the deadline does not."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mz_orchestration.errors import VerificationError
+from mz_orchestration.errors import NotFoundError, VerificationError
 from mz_orchestration.exports.manifest import Manifest, parse_manifest
 from mz_orchestration.exports.sentinel import ExportState, read_listing
 from mz_orchestration.exports.verify import AGAIN, count_rows
@@ -27,8 +27,17 @@ def read_manifest(store: ObjectStore, at: Location) -> Manifest:
         NotFoundError: Nothing is there.
         VerificationError: It is no manifest of ours, or was changed.
     """
-    body, _ = store.get(at)
-    return parse_manifest(body, source=str(at))
+    try:
+        body, _ = store.get(at)
+    except NotFoundError as error:
+        error.hint = error.hint or "Name the _manifest.json that an export wrote; 'mz-orchestration runs' lists them."
+        raise
+    manifest = parse_manifest(body, source=str(at))
+    if manifest.location != at:
+        raise VerificationError(
+            f"{at} is a copy: the manifest belongs at {manifest.location}.", hint=f"Load {manifest.location}."
+        )
+    return manifest
 
 
 def publish_manifest(store: ObjectStore, manifest: Manifest) -> Manifest:

@@ -37,7 +37,9 @@ def refuse_unsafe_query(query: str) -> None:
         raise ValueError(f"a query begins with SELECT, WITH, VALUES or TABLE, not with {words[0]}")
     if ";" in words[:-1] or words[-1] == ";":
         raise ValueError("the query must be one statement without a semicolon")
-    for first, second in zip(words, [*words[1:], ""], strict=True):
+    for before, first, second in zip(["", *words], words, [*words[1:], ""], strict=False):
+        if before in (".", "AS") and first != "OF":
+            continue  # the name of a column
         if first == "ORDER" and second == "BY":
             raise ValueError(f"Materialize refuses a top-level ORDER BY in COPY. {_WRAP}")
         if first in ("LIMIT", "OFFSET", "FETCH"):

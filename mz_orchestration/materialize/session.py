@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import threading
 from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -27,11 +28,12 @@ from mz_orchestration.errors import (
     NotFoundError,
     UnavailableError,
 )
-from mz_orchestration.materialize.names import parse_object_name
+from mz_orchestration.materialize import look_ups
 from mz_orchestration.materialize.types import Column, type_name
 
 _CANCEL_EVERY = 1.0
-_CANCEL_FOR = 60.0
+_CANCELS = 60
+_CLOCK_SKEW = timedelta(minutes=2)
 
 
 class MaterializeConfig(BaseModel):
@@ -65,6 +67,8 @@ class Session:
 
     def __init__(self, config: MaterializeConfig | None = None, *, application_name: str = "") -> None:
         config = config or MaterializeConfig()
+        self._copied = threading.Event()
+        self._copied.set()
         self._connection = connect(config, application_name=application_name)
         if config.cluster is not None:
             self._use_cluster(config.cluster)
@@ -126,7 +130,7 @@ class Session:
             UnavailableError: The connection was lost; the export may still be running.
         """
         outcome: list[str | psycopg.Error | None] = []
-        done = threading.Event()
+        done = self._copied = threading.Event()
 
         def execute() -> None:
             try:
@@ -139,11 +143,9 @@ class Session:
         thread = threading.Thread(target=execute, name="copy-to", daemon=True)
         thread.start()
         try:
-            # A wait in one piece would hold back signals on some platforms; a day is beyond any deadline in use.
             expired = not done.wait(min(timeout, threading.TIMEOUT_MAX))
         finally:
-            if not done.is_set():
-                self._cancel_until(done)
+            self.cancel()
         if not outcome:
             raise UnavailableError(
                 "The COPY neither finished nor reacted to cancelling.",
@@ -163,6 +165,23 @@ class Session:
             raise ExportError(f"Materialize answered the COPY with {answer!r} where 'COPY <rows>' was expected.")
         return int(match[1])
 
+    def cancel(self) -> bool:
+        """Cancel the COPY this session is running, if any; safe to call from another thread.
+
+        A cancel that arrives while the statement is planned or in preflight is lost, so it is repeated until the
+        statement has returned.
+
+        Returns:
+            Whether nothing is running any more.
+        """
+        for _ in range(_CANCELS):
+            if self._copied.is_set():
+                return True
+            with suppress(psycopg.Error, OSError):
+                self._connection.cancel_safe(timeout=_CANCEL_EVERY)
+            self._copied.wait(_CANCEL_EVERY)
+        return self._copied.is_set()
+
     def check_aws_connection(self, name: str) -> None:
         """Make sure that an AWS connection exists before anything is written on the way to using it.
 
@@ -170,9 +189,7 @@ class Session:
             NotFoundError: There is no connection of that name.
             ConfigurationError: It is a connection to something else.
         """
-        last = parse_object_name(name)[-1]
-        statement = sql.SQL("SELECT type FROM mz_catalog.mz_connections WHERE name = {}").format(sql.Literal(last))
-        types = {row[0] for row in self._all(statement)}
+        types = {row[0] for row in self._all(look_ups.connection_types(name))}
         if not types:
             raise NotFoundError(
                 f"Materialize has no connection {name!r}.",
@@ -184,18 +201,18 @@ class Session:
                 hint="Name an AWS connection; S3-compatible stores are AWS connections with an ENDPOINT.",
             )
 
-    def is_active(self, pid: int) -> bool:
-        """Whether a session with this id is still there, for example with a COPY whose client has gone."""
-        found = self._one(
-            sql.SQL("SELECT count(*) FROM mz_internal.mz_sessions WHERE connection_id::bigint = {}").format(
-                sql.Literal(pid)
-            )
-        )
-        return bool(found)
+    def is_active(self, pid: int, before: datetime) -> bool:
+        """Whether a session is still there, for example with a COPY whose client has gone.
+
+        Args:
+            pid: Its backend id. Ids come round again after a restart of the server.
+            before: Aware; a session that connected later than this (give or take clock skew) is somebody else's.
+        """
+        return bool(self._one(look_ups.count_sessions(pid, before + _CLOCK_SKEW)))
 
     def cancel_backend(self, pid: int) -> bool:
         """Ask Materialize to cancel what another session is running; whether it was reached."""
-        return bool(self._one(sql.SQL("SELECT pg_cancel_backend({})").format(sql.Literal(pid))))
+        return bool(self._one(look_ups.cancel_backend(pid)))
 
     def _one(self, statement: sql.Composed) -> Any:
         rows = self._all(statement)
@@ -210,23 +227,12 @@ class Session:
     def _use_cluster(self, name: str) -> None:
         # SET takes any name; the COPY would be the first to notice.
         try:
-            self._connection.execute(sql.SQL("SET cluster = {}").format(sql.Identifier(name)))
+            self._connection.execute(look_ups.use_cluster(name))
         except psycopg.Error as error:
             raise _refused(error) from error
-        found = self._one(
-            sql.SQL("SELECT count(*) FROM mz_catalog.mz_clusters WHERE name = {}").format(sql.Literal(name))
-        )
-        if not found:
+        if not self._one(look_ups.count_clusters(name)):
             self.close()
             raise NotFoundError(f"Materialize: unknown cluster '{name}'.", hint="SHOW CLUSTERS lists what there is.")
-
-    def _cancel_until(self, done: threading.Event) -> None:
-        # A cancel that arrives while the statement is planned or in preflight is lost, hence the repetition.
-        for _ in range(int(_CANCEL_FOR / _CANCEL_EVERY)):
-            with suppress(psycopg.Error, OSError):
-                self._connection.cancel_safe(timeout=_CANCEL_EVERY)
-            if done.wait(_CANCEL_EVERY) or self._connection.closed:
-                return
 
 
 def connect(config: MaterializeConfig, *, application_name: str = "") -> psycopg.Connection[Any]:

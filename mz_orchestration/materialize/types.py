@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from mz_orchestration.errors import ConfigurationError
 
@@ -59,6 +59,8 @@ PLAIN_TYPES = frozenset(
     ]
 ) | {"double precision"}
 
+EXPORTABLE_TYPES = PLAIN_TYPES | {"uuid", "uint8", "interval"}
+
 
 class Column(BaseModel):
     """One exported column.
@@ -77,7 +79,7 @@ class Column(BaseModel):
     name: str
     type: str
     array: bool = False
-    scale: int | None = None
+    scale: int | None = Field(default=None, le=38)
     length: int | None = None
     cast: str | None = None
 
@@ -150,15 +152,15 @@ def _refuse_duplicates(columns: list[Column]) -> None:
 def _exportable(column: Column, format: Format) -> bool:
     if column.type == "interval":
         return format == "csv" and not column.array
-    return column.type in PLAIN_TYPES or column.type in ("uuid", "uint8")
+    if column.type in ("list", "map") and (format == "csv" or column.array):
+        return False
+    return column.type in EXPORTABLE_TYPES and (column.scale or 0) >= 0
 
 
 def _cast(column: Column, format: Format) -> str | None:
     if column.array:
-        # CSV writes an array as PostgreSQL text, which no loader parses; JSON keeps its shape.
-        if format == "csv":
-            return "jsonb"
-        return "text[]" if column.type == "uuid" else "numeric[]" if column.type == "uint8" else None
+        # Parquet holds an array flattened, CSV as PostgreSQL text; JSON keeps its dimensions and its elements' types.
+        return "jsonb"
     if format == "csv":
         return None
     return {"uuid": "text", "uint8": "numeric(20,0)"}.get(column.type)

@@ -15,7 +15,7 @@ from mz_orchestration.errors import NotFoundError, RunConflictError, Verificatio
 from mz_orchestration.objectstore.client import ObjectStore, PreconditionFailed
 from mz_orchestration.objectstore.location import Location
 from mz_orchestration.runs.key import RUNS_FOLDER, record_location, run_key_hash
-from mz_orchestration.runs.record import LoadEntry, RunRecord
+from mz_orchestration.runs.record import LoadEntry, LoadState, RunRecord
 from mz_orchestration.validation import describe_validation
 
 
@@ -79,6 +79,10 @@ class RunStore:
             run = self.find(export, run_key)
             if run is None:
                 return
+            there = run.record.loads.get(entry.target)
+            others = there is not None and there.staging != entry.staging
+            if there and others and there.state is LoadState.SUCCEEDED and entry.state is LoadState.FAILED:
+                return  # another process has published the same files meanwhile
             run.record.loads[entry.target] = entry
             try:
                 return self.save(run, now)
@@ -86,11 +90,21 @@ class RunStore:
                 if last:
                     raise
 
-    def recent(self, limit: int) -> list[RunRecord]:
-        """The records written last, newest first; one listing and one GET each."""
+    def recent(self, limit: int) -> tuple[list[RunRecord], list[VerificationError]]:
+        """The records written last, newest first, and what is wrong with those that cannot be read.
+
+        One listing, and one GET each.
+        """
         found = self._store.list_objects(self._base.child(f"{RUNS_FOLDER}/"))
         found.sort(key=lambda item: (item.last_modified is not None, item.last_modified), reverse=True)
-        return [self._read(self._at(item.key)).record for item in found[:limit] if item.key.endswith(".json")]
+        records: list[RunRecord] = []
+        unreadable: list[VerificationError] = []
+        for item in found[:limit]:
+            try:
+                records.append(self._read(self._at(item.key)).record)
+            except VerificationError as error:
+                unreadable.append(error)
+        return records, unreadable
 
     def with_key(self, run_key: str) -> list[RunRecord]:
         """The records of all exports that share a run key; one listing and one GET each."""

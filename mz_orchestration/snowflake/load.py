@@ -8,18 +8,22 @@ the next call either finds the work done or starts it anew without loading twice
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Any
 
 from mz_orchestration.errors import (
     ConfigurationError,
     DeadlineError,
+    LoadError,
     MzOrchestrationError,
     ReconciliationError,
+    RunConflictError,
+    VerificationError,
 )
 from mz_orchestration.exports.manifest import Manifest
 from mz_orchestration.exports.stored_manifest import check_against_store, read_manifest
@@ -62,6 +66,7 @@ class LoadResult:
         rows: Rows loaded; equal to the rows in the files and, where known, to Materialize's own count.
         query_ids: Snowflake's ids of the COPY INTO statements; empty if nothing was copied.
         repeated: This manifest had been published before; nothing was done now.
+        superseded: Another manifest has been published since; with ``repeated``, and ``rows`` are those of then.
         seconds: Duration of this call.
     """
 
@@ -70,6 +75,7 @@ class LoadResult:
     rows: int
     query_ids: tuple[str, ...]
     repeated: bool
+    superseded: bool
     seconds: float
 
     def to_metadata(self) -> dict[str, int | float | str]:
@@ -85,6 +91,7 @@ class LoadResult:
             "files": len(manifest.files),
             "query_ids": ",".join(self.query_ids),
             "repeated": int(self.repeated),
+            "superseded": int(self.superseded),
             "seconds": round(self.seconds, 3),
         }
 
@@ -137,9 +144,12 @@ def load_flow(spec: LoadSpec, context: LoadContext) -> Flow[LoadResult]:
     """The load as a flow; see `run_load`."""
     began = context.clock.monotonic()
     with context.step(LoadStep.READ, "read the manifest and compare it with the store") as details:
-        manifest = yield from call(read_manifest, context.store, parse_location(spec.manifest, field="manifest"))
+        location = parse_location(spec.manifest, field="manifest")
+        manifest = yield from call(read_manifest, context.store, location)
         runs = RunStore(context.store, parse_folder(manifest.base, field="base"))
         stored = yield from call(runs.find, manifest.export, manifest.run_key)
+        if stored is None:
+            context.note(LoadStep.READ, "no run record vouches for this manifest; the files themselves are counted")
         yield from call(check_against_store, context.store, manifest, stored.record.manifest if stored else None)
         details.update(rows=manifest.rows, files=len(manifest.files))
     session = yield from call(context.open_session, manifest)
@@ -147,17 +157,18 @@ def load_flow(spec: LoadSpec, context: LoadContext) -> Flow[LoadResult]:
         with context.step(LoadStep.CHECK, "check the stage and the table"):
             plan = yield from _plan(spec, manifest, session)
             earlier = stored.record.loads.get(plan.label) if stored else None
-            published = _is_published(plan, manifest, earlier)
-            if not published:
+            standing = yield from _standing(plan, manifest, earlier, session, context)
+            load = standing is _Standing.ABSENT or (spec.again and standing is _Standing.SUPERSEDED)
+            if load:
                 yield from _check_columns(plan, manifest, session)
-        entry = earlier if published and earlier else _entry(plan, context.clock.now())
-        if not published:
-            yield from _copy_and_publish(plan, manifest, session, entry, earlier, runs, spec.timeout, context)
+        entry = earlier if earlier and not load else _entry(plan, context.clock.now())
+        if load:
+            yield from _copy_and_publish(plan, manifest, session, entry, runs, spec.timeout, context)
         if entry.state is not LoadState.SUCCEEDED:
             with context.step(LoadStep.FINISH, "finish the run record"):
-                if published and earlier:
-                    # The process that published was killed before it could clean up and say so.
-                    yield from call(session.query, statements.drop(plan.beside(earlier.staging)))
+                if earlier is not None and earlier.state is not LoadState.SUCCEEDED:
+                    # Left behind by a process that failed or was killed.
+                    yield from call(session.query, statements.drop(plan.staging(earlier.staging)))
                 entry.state, entry.rows, entry.error = LoadState.SUCCEEDED, manifest.rows, None
                 entry.finished_at = context.clock.now()
                 yield from call(runs.put_load, manifest.export, manifest.run_key, entry, context.clock.now())
@@ -168,7 +179,8 @@ def load_flow(spec: LoadSpec, context: LoadContext) -> Flow[LoadResult]:
         manifest=manifest,
         rows=manifest.rows,
         query_ids=tuple(entry.query_ids),
-        repeated=published,
+        repeated=not load,
+        superseded=standing is _Standing.SUPERSEDED and not load,
         seconds=context.clock.monotonic() - began,
     )
 
@@ -188,8 +200,25 @@ class _Plan:
     def label(self) -> str:
         return str(identifier(*self.table))
 
-    def beside(self, name: str) -> Name:
-        """A table in the same schema."""
+    @property
+    def _staging_prefix(self) -> str:
+        return f"{self.table[2][:200]}__MZ_"
+
+    def new_staging(self) -> str:
+        """A name nobody else uses: of two processes that load one manifest, neither disturbs the other's table."""
+        return self._staging_prefix + secrets.token_hex(6).upper()
+
+    def staging(self, name: str) -> Name:
+        """The staging table of that name.
+
+        Raises:
+            VerificationError: It cannot be one of ours; a name from a record must never make us drop another table.
+        """
+        if not re.fullmatch(re.escape(self._staging_prefix) + "[0-9A-F]{12}", name):
+            raise VerificationError(
+                f"The run record names {name!r} as a staging table of {self.label}, which it cannot be.",
+                hint="Somebody has changed the record: look at it, then move it away and load again.",
+            )
         return (*self.table[:2], name)
 
 
@@ -250,12 +279,26 @@ def path_below_stage(properties: Iterable[Mapping[str, Any]], stage: Name, manif
     return folder.removeprefix(place)
 
 
-def _is_published(plan: _Plan, manifest: Manifest, earlier: LoadEntry | None) -> bool:
-    if not plan.exists:
-        return False
-    # Where a later load has replaced the content since, the record still knows that this one was published.
-    recorded = earlier is not None and earlier.state is LoadState.SUCCEEDED
-    return recorded or marked_manifest(plan.comment) == manifest.sha256
+class _Standing(Enum):
+    """What the target holds of this manifest."""
+
+    ABSENT = "absent"
+    PUBLISHED = "published"
+    SUPERSEDED = "superseded"  # published once, and replaced by another manifest since
+
+
+def _standing(
+    plan: _Plan, manifest: Manifest, earlier: LoadEntry | None, session: SnowflakeSession, context: LoadContext
+) -> Flow[_Standing]:
+    mark = marked_manifest(plan.comment) if plan.exists else None
+    if mark == manifest.sha256:
+        counted = yield from call(session.query, statements.count_rows(plan.table))
+        if int(counted.rows[0]["n"]) == manifest.rows:
+            return _Standing.PUBLISHED
+        context.note(LoadStep.CHECK, f"{plan.label} was changed after this manifest was published; it is loaded again")
+    elif mark is not None and earlier is not None and earlier.state is LoadState.SUCCEEDED:
+        return _Standing.SUPERSEDED
+    return _Standing.ABSENT
 
 
 def _check_columns(plan: _Plan, manifest: Manifest, session: SnowflakeSession) -> Flow[None]:
@@ -264,7 +307,10 @@ def _check_columns(plan: _Plan, manifest: Manifest, session: SnowflakeSession) -
     if not plan.exists:
         return
     answer = yield from call(session.query, statements.describe_columns(plan.table))
-    columns = [TargetColumn(row["column_name"], row["data_type"], row["numeric_scale"]) for row in answer.rows]
+    columns = [
+        TargetColumn(row["column_name"], row["data_type"], row["numeric_scale"], row["datetime_precision"])
+        for row in answer.rows
+    ]
     different = differences(manifest.columns, columns)
     if different:
         raise ConfigurationError(
@@ -275,9 +321,7 @@ def _check_columns(plan: _Plan, manifest: Manifest, session: SnowflakeSession) -
 
 
 def _entry(plan: _Plan, now: datetime) -> LoadEntry:
-    # A name nobody else uses: of two processes that load the same manifest, neither can disturb the other's table.
-    staging = f"{plan.table[2][:200]}__MZ_{secrets.token_hex(6).upper()}"
-    return LoadEntry(target=plan.label, state=LoadState.STARTED, started_at=now, staging=staging)
+    return LoadEntry(target=plan.label, state=LoadState.STARTED, started_at=now, staging=plan.new_staging())
 
 
 def _copy_and_publish(
@@ -285,17 +329,14 @@ def _copy_and_publish(
     manifest: Manifest,
     session: SnowflakeSession,
     entry: LoadEntry,
-    earlier: LoadEntry | None,
     runs: RunStore,
     timeout: float,
     context: LoadContext,
 ) -> Flow[None]:
-    staging = plan.beside(entry.staging)
+    staging = plan.staging(entry.staging)
     try:
         with context.step(LoadStep.STAGE, f"create the staging table {entry.staging}"):
             yield from call(runs.put_load, manifest.export, manifest.run_key, entry, context.clock.now())
-            if earlier is not None and earlier.staging:
-                yield from call(session.query, statements.drop(plan.beside(earlier.staging)))
             create = (
                 statements.create_staging_like(staging, plan.table, transient=plan.transient)
                 if plan.exists
@@ -319,14 +360,33 @@ def _copy_and_publish(
                 yield from call(session.query, statements.publish_by_swap(plan.table, staging))
                 yield from call(session.query, statements.drop(staging))
             else:
-                yield from call(session.query, statements.publish_by_rename(plan.table, staging))
-    except MzOrchestrationError as error:
-        entry.state, entry.error, entry.finished_at = LoadState.FAILED, error.to_dict(), context.clock.now()
+                yield from _publish_new(plan, manifest, staging, session)
+    except BaseException as error:
+        entry.state, entry.finished_at = LoadState.FAILED, context.clock.now()
+        interrupted = LoadError(f"Interrupted by {type(error).__name__}.", retryable=True)
+        entry.error = (error if isinstance(error, MzOrchestrationError) else interrupted).to_dict()
         try:
             yield from call(runs.put_load, manifest.export, manifest.run_key, entry, context.clock.now())
         except MzOrchestrationError as unsaved:
             context.note(LoadStep.FINISH, f"the run record could not be updated: {unsaved.message}")
         raise
+
+
+def _publish_new(plan: _Plan, manifest: Manifest, staging: Name, session: SnowflakeSession) -> Flow[None]:
+    """Give the staging table the target's name, unless another process was faster."""
+    try:
+        yield from call(session.query, statements.publish_by_rename(plan.table, staging))
+    except MzOrchestrationError as error:
+        found = yield from call(session.query, statements.describe_table(plan.table))
+        if not found.rows:
+            raise
+        yield from call(session.query, statements.drop(staging))
+        if marked_manifest(found.rows[0]["comment"]) != manifest.sha256:
+            raise RunConflictError(
+                f"Somebody else has created {plan.label} meanwhile.",
+                hint="Run the same command again: it will replace that table's content.",
+                retryable=True,
+            ) from error
 
 
 def _submit(session: SnowflakeSession, statement: Sql, timeout: float, context: LoadContext) -> Flow[Answer]:
@@ -350,6 +410,7 @@ def _submit(session: SnowflakeSession, statement: Sql, timeout: float, context: 
     finally:
         if running:
             yield from call(session.abort, query_id)
+            context.note(LoadStep.COPY, f"COPY INTO {query_id} has been asked to abort")
     return (yield from call(session.result, query_id))
 
 

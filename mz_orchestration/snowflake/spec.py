@@ -19,6 +19,7 @@ class LoadSpec(BaseModel):
         stage: External stage whose URL covers the manifest's folder; ``[database.][schema.]name``.
         table: Table whose whole content is replaced; made if it does not exist. ``[database.][schema.]name``.
         timeout: Seconds a COPY INTO may take before it is aborted.
+        again: Publish the manifest even if the table holds a later one by now.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -27,6 +28,7 @@ class LoadSpec(BaseModel):
     stage: str
     table: str
     timeout: float = Field(default=6 * 3600, gt=0, allow_inf_nan=False)
+    again: bool = False
 
     @field_validator("manifest")
     @classmethod

@@ -51,7 +51,7 @@ def describe_columns(table: Name) -> Sql:
     """Asks for the table's columns in order."""
     database, schema, name = table
     return compose(
-        "SELECT COLUMN_NAME, DATA_TYPE, NUMERIC_SCALE FROM {} "
+        "SELECT COLUMN_NAME, DATA_TYPE, NUMERIC_SCALE, DATETIME_PRECISION FROM {} "
         "WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {} ORDER BY ORDINAL_POSITION",
         identifier(database, "INFORMATION_SCHEMA", "COLUMNS"),
         literal(schema),
@@ -67,7 +67,8 @@ def create_staging(staging: Name, columns: tuple[Column, ...]) -> Sql:
 
 def create_staging_like(staging: Name, table: Name, *, transient: bool) -> Sql:
     """A table with the columns of the one it will be swapped with."""
-    template = "CREATE TRANSIENT TABLE {} LIKE {}" if transient else "CREATE TABLE {} LIKE {}"
+    # The grants must come along: after the swap this is the table that readers find.
+    template = "CREATE TRANSIENT TABLE {} LIKE {} COPY GRANTS" if transient else "CREATE TABLE {} LIKE {} COPY GRANTS"
     return compose(template, identifier(*staging), identifier(*table))
 
 
@@ -80,6 +81,7 @@ def copy_into(staging: Name, stage: Name, path: str, manifest: Manifest) -> Iter
     columns = manifest.columns
     target, source, match = identifier(*staging), stage_path(stage, path), compose("")
     if manifest.format == "csv":
+        _refuse_rounding(columns)
         file_format = _csv_format(manifest.csv or CsvOptions())
         expressions = [csv_expression(column, position) for position, column in enumerate(columns, 1)]
     else:
@@ -127,18 +129,29 @@ def drop(table: Name) -> Sql:
     return compose("DROP TABLE IF EXISTS {}", identifier(*table))
 
 
-def _csv_format(csv: CsvOptions) -> Sql:
-    if csv.null != "" or csv.quote not in "\"'":
+def _refuse_rounding(columns: tuple[Column, ...]) -> None:
+    loose = [
+        column.name for column in columns if column.type == "numeric" and column.scale is None and not column.array
+    ]
+    if loose:
         raise ConfigurationError(
-            f"A CSV export with null={csv.null!r} and quote={csv.quote!r} cannot be loaded without loss.",
-            hint="Export with the default --null and --quote, or as Parquet.",
+            f"Snowflake would round these numeric columns without a scale: {', '.join(loose)}.",
+            hint="Cast them to numeric(38,k) in --query, or export as Parquet: it keeps 10 decimals and refuses more.",
         )
-    escape = compose("") if csv.escape in (None, csv.quote) else compose(" ESCAPE = {}", literal(csv.escape or ""))
+
+
+def _csv_format(csv: CsvOptions) -> Sql:
+    # Snowflake compares NULL_IF with quoted fields too, knows two quotes, and applies ESCAPE to fields without quotes.
+    if csv.null != "" or csv.quote not in "\"'" or csv.escape not in (None, csv.quote):
+        raise ConfigurationError(
+            f"A CSV export with null={csv.null!r}, quote={csv.quote!r} and escape={csv.escape!r} cannot be loaded "
+            "without loss.",
+            hint="Export with the default --null, --quote and --escape, or as Parquet.",
+        )
     return compose(
-        "TYPE = CSV FIELD_DELIMITER = {} SKIP_HEADER = {} FIELD_OPTIONALLY_ENCLOSED_BY = {}{} "
+        "TYPE = CSV FIELD_DELIMITER = {} SKIP_HEADER = {} FIELD_OPTIONALLY_ENCLOSED_BY = {} "
         "ESCAPE_UNENCLOSED_FIELD = NONE NULL_IF = () EMPTY_FIELD_AS_NULL = TRUE",
         literal(csv.delimiter),
         int(csv.header),
         literal(csv.quote),
-        escape,
     )

@@ -1,7 +1,7 @@
 """How an exported column arrives in Snowflake: its type there, and the expression that reads it from a file.
 
 Snowflake's reader keeps most types as they are once ``USE_LOGICAL_TYPE`` is on. The exceptions: jsonb is a plain
-string until PARSE_JSON, an array is a struct whose ``items`` are wanted, bytea in CSV is hexadecimal text.
+string until PARSE_JSON, so is an array, which travels as JSON; bytea in CSV is hexadecimal text.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _DDL = {
 }
 # Types a column may have in a table that somebody else has made, by the type we would have given it.
 _ACCEPTED = {
-    "NUMBER": {"NUMBER", "FLOAT"},
+    "NUMBER": {"NUMBER"},
     "FLOAT": {"FLOAT"},
     "BOOLEAN": {"BOOLEAN"},
     "DATE": {"DATE"},
@@ -54,15 +54,23 @@ _ACCEPTED = {
 }
 # Materialize gives a numeric without a scale ten decimals in Parquet (src/arrow-util/src/builder.rs).
 _DEFAULT_SCALE = 10
+_MICROSECONDS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class TargetColumn:
-    """A column of an existing table: name, ``DATA_TYPE`` as INFORMATION_SCHEMA spells it, scale of a NUMBER."""
+    """A column of an existing table.
+
+    Attributes:
+        data_type: As INFORMATION_SCHEMA spells it.
+        scale: Decimals of a NUMBER.
+        precision: Decimals of the seconds of a TIME or TIMESTAMP.
+    """
 
     name: str
     data_type: str
-    scale: int | None
+    scale: int | None = None
+    precision: int | None = None
 
 
 def column_name(column: Column) -> str:
@@ -84,14 +92,15 @@ def ddl_type(column: Column) -> Sql:
 
 def needs_transform(column: Column) -> bool:
     """Whether a Parquet column must be read by an expression rather than matched by name."""
-    return column.type == "jsonb" or column.array
+    # What CASE_INSENSITIVE means beyond ASCII is not documented; an unmatched column would load as NULL.
+    return column.type == "jsonb" or column.array or not column.name.isascii()
 
 
 def parquet_expression(column: Column) -> Sql:
     """Reads the column from a Parquet row ``$1``."""
     name = identifier(column.name)
     if column.array:
-        return compose("$1:{}:items::ARRAY", name)
+        return compose("PARSE_JSON($1:{}::VARCHAR)::ARRAY", name)
     if column.type == "jsonb":
         return compose("PARSE_JSON($1:{}::VARCHAR)", name)
     return compose("$1:{}::{}", name, ddl_type(column))
@@ -126,4 +135,6 @@ def differences(columns: tuple[Column, ...], target: list[TargetColumn]) -> list
             found.append(f"{name} is {there.data_type} in the table, the export needs {ddl}")
         elif there.data_type == "NUMBER" and scale is not None and (there.scale or 0) < scale:
             found.append(f"{name} keeps {there.scale or 0} decimals in the table, the export has {scale}")
+        elif there.precision is not None and there.precision < _MICROSECONDS and "(6)" in ddl:
+            found.append(f"{name} keeps {there.precision} decimals of a second in the table, the export has 6")
     return found

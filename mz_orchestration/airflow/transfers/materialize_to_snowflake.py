@@ -177,8 +177,4 @@ class MaterializeToSnowflakeOperator(BaseOperator):
         return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
 
     def _log_event(self, event: Event) -> None:
-        if event.state != "finished":
-            self.log.info("%s: %s", event.step, event.message)
-            return
-        facts = "".join(f" {name}={value}" for name, value in event.details.items())
-        self.log.info("%s: done in %.2f s%s", event.step, event.seconds or 0, facts)
+        self.log.info("%s", event.line())

@@ -259,6 +259,12 @@ class Postgres:
             connection.execute(
                 sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(DATABASE), sql.Identifier(SQL_USER))
             )
+            # Materialize's default: who leaves a transaction open for longer finds out here, too.
+            connection.execute(
+                sql.SQL("ALTER DATABASE {} SET idle_in_transaction_session_timeout = '120s'").format(
+                    sql.Identifier(DATABASE)
+                )
+            )
         folder = Path(__file__).parent
         with psycopg.connect(self.conninfo(), autocommit=True) as connection:
             for script in ("schema.sql", "catalog.sql"):

@@ -12,7 +12,8 @@ from mz_orchestration.local.materialize.copy_work import ProxyWork
 from mz_orchestration.local.materialize.error_texts import ErrorTexts
 from mz_orchestration.local.materialize.exchange import Exchange, Record
 from mz_orchestration.local.materialize.postgres import DATABASE
-from mz_orchestration.local.materialize.session import Session, read_startup, startup_message
+from mz_orchestration.local.materialize.session import Session
+from mz_orchestration.local.materialize.startup import read_startup, startup_message
 from mz_orchestration.local.materialize.statements import Work
 from mz_orchestration.local.materialize.wire import (
     CANCEL_REQUEST,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -21,7 +19,6 @@ from mz_orchestration.local.materialize.exchange import (
 )
 from mz_orchestration.local.materialize.statements import (
     NOTHING,
-    VARIABLES,
     Rewrite,
     Treatment,
     Validate,
@@ -33,7 +30,6 @@ from mz_orchestration.local.materialize.statements import (
 from mz_orchestration.local.materialize.tokens import Piece, split
 
 _CHUNK = 1 << 18
-_LONGEST_STARTUP = 1 << 16
 _GOODBYE_SECONDS = 10.0
 _COPY_DATA = ord("d")
 
@@ -315,33 +311,3 @@ _HANDLERS: dict[bytes, Callable[[Session, bytes], Awaitable[None]]] = {
     b"E": Session._execute,
     b"C": Session._close,
 }
-
-
-async def read_startup(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    """The code and the body of a startup packet."""
-    (length,) = struct.unpack("!i", await reader.readexactly(4))
-    if not 8 <= length <= _LONGEST_STARTUP:
-        raise ConnectionError(f"startup packet of {length} bytes")
-    body = await reader.readexactly(length - 4)
-    return int.from_bytes(body[:4], "big"), body[4:]
-
-
-def startup_message(code: int, body: bytes, database: str) -> bytes:
-    """The startup packet PostgreSQL gets: variables of Materialize become custom settings."""
-    parameters = dict(wire.startup_parameters(body))
-    parameters.setdefault("database", database)
-    out = struct.pack("!i", code)
-    for name, value in parameters.items():
-        if name == "options":
-            value = _OPTION.sub(_rename_option, value)
-        out += wire.cstring(f"mz.{name}" if name in VARIABLES - {"database"} else name) + wire.cstring(value)
-    out += b"\0"
-    return struct.pack("!i", len(out) + 4) + out
-
-
-_OPTION = re.compile(r"(?P<lead>(?:^|(?<=\s))(?:--|-c\s*))(?P<name>[\w.-]+)(?==)")
-
-
-def _rename_option(found: re.Match[str]) -> str:
-    name = found["name"].replace("-", "_")
-    return f"{found['lead']}mz.{name}" if name in VARIABLES - {"database"} else found[0]

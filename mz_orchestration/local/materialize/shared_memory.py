@@ -11,7 +11,7 @@ _KEY_LINE = 6
 
 
 def remove_leftover(data: Path) -> None:
-    """Remove the segment the pid file of a data directory names, if its server made it and nobody uses it.
+    """Remove the segment the pid file of a data directory names, if the server that wrote the file made it.
 
     Args:
         data: The data directory of a server that has ended.
@@ -25,6 +25,7 @@ def remove_leftover(data: Path) -> None:
         return
     for line in segments:
         # Numbers are reused: only who made the segment tells whose it is.
-        found_key, found, _mode, _size, creator, _last, attached = map(int, line.split()[:7])
-        if (found_key, found, creator, attached) == (key, segment, postmaster, 0):
+        found_key, found, _mode, _size, creator = map(int, line.split()[:5])
+        if (found_key, found, creator) == (key, segment, postmaster):
+            # Its children may still be on their way out: the segment goes when the last of them has gone.
             ctypes.CDLL(None).shmctl(segment, _IPC_RMID, None)

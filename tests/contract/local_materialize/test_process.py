@@ -113,7 +113,7 @@ def test_the_shared_memory_of_a_killed_server_is_removed(tmp_path: Path) -> None
     wait_for(lambda: not _running(pid), "the end of PostgreSQL")
     assert segment in _segments()
     Postgres(server.state).clean_up_earlier_run()
-    assert segment not in _segments()
+    wait_for(lambda: segment not in _segments(), "the end of the shared memory")
     assert not root.exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable
 from typing import Any
 
@@ -256,6 +257,16 @@ def test_ddl_stands_alone_in_a_transaction(server: StandIn) -> None:
         connection.rollback()
         connection.execute("DROP SECRET alone")
         connection.commit()
+
+
+def test_an_idle_transaction_is_ended(server: StandIn) -> None:
+    with server.connect(autocommit=False) as connection:
+        assert connection.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("2min",)
+        connection.execute("SET idle_in_transaction_session_timeout = '100ms'")
+        connection.execute("SELECT 1")
+        assert select.select([connection.fileno()], [], [], 30)[0]
+        with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
+            connection.execute("SELECT 1")
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import boto3
 import psycopg
 import pytest
 
 from mz_orchestration.exports.manifest import Manifest, parse_manifest
 from mz_orchestration.objectstore.client import ObjectInfo, ObjectStore
 from mz_orchestration.objectstore.location import Location, parse_folder, parse_location
+from mz_orchestration.runs.key import record_location
 
 from .conftest import BASE, STAGE, Command, Query
 
@@ -182,14 +184,10 @@ def test_a_changed_manifest_is_refused(
     record: bool,
 ) -> None:
     if not record:
-        # A base without records: the store and the footers alone must tell.
-        def moved(data: Any) -> None:
-            change(data)
-            data["base"] = "s3://mz-exports/elsewhere/"
-
-        url = rewritten(store, manifest, rehash, moved)
-    else:
-        url = rewritten(store, manifest, rehash, change)
+        # The store and the footers alone must tell.
+        where = record_location(parse_folder(manifest.base, field=""), manifest.export, manifest.run_key)
+        boto3.client("s3").delete_object(Bucket=where.bucket, Key=where.key)
+    url = rewritten(store, manifest, rehash, change)
     done = command.load(url, "DEMO.PUBLIC.FORGED")
     assert done.returncode == 4, done.stderr
     assert "manifest" in done.stderr
@@ -197,8 +195,6 @@ def test_a_changed_manifest_is_refused(
 
 
 def test_files_that_are_gone(command: Command, store: ObjectStore, manifest: Manifest) -> None:
-    import boto3
-
     boto3.client("s3").delete_object(Bucket=manifest.folder.bucket, Key=manifest.folder.key + manifest.files[0].name)
     done = command.load(str(manifest.location), "DEMO.PUBLIC.GONE")
     assert done.returncode == 4
@@ -256,17 +252,34 @@ def test_a_target_with_other_columns_is_left_alone(command: Command, snowflake: 
     assert snowflake("SELECT ID FROM DEMO.PUBLIC.OTHER") == [{"id": "kept"}]
 
 
-def test_csv_that_cannot_be_told_apart_is_refused(command: Command) -> None:
-    result = command.exported("shop.orders", "--format", "csv", "--null", "NULL", "--run-key", "csv-null")
+@pytest.mark.parametrize("option", [("--null", "NULL"), ("--escape", "\\"), ("--quote", "|")])
+def test_csv_that_snowflake_would_read_differently_is_refused(command: Command, option: tuple[str, str]) -> None:
+    result = command.exported("shop.orders", "--format", "csv", *option, "--run-key", f"csv-{option}")
     done = command.load(result["manifest"], "DEMO.PUBLIC.CSV_NULL")
     assert done.returncode == 2
     assert "without loss" in done.stderr
 
 
+def test_a_numeric_that_snowflake_would_round_is_refused(command: Command) -> None:
+    query = "SELECT 1.123456789012345::numeric AS n"
+    result = command.exported("loose", "--query", query, "--format", "csv")
+    done = command.load(result["manifest"], "DEMO.PUBLIC.LOOSE")
+    assert done.returncode == 2
+    assert "would round these numeric columns without a scale: n" in done.stderr
+
+
+def test_a_copied_manifest_is_refused(command: Command, store: ObjectStore, manifest: Manifest) -> None:
+    elsewhere = parse_location("s3://mz-exports/tests/copies/_manifest.json", field="")
+    store.put(elsewhere, manifest.to_json())
+    done = command.load(str(elsewhere), "DEMO.PUBLIC.COPIED")
+    assert done.returncode == 4
+    assert f"belongs at {manifest.location}" in done.stderr
+
+
 def test_a_run_key_used_for_something_else(command: Command) -> None:
     assert command.export("shop.orders", "--run-key", "taken").returncode == 0
     done = command.export("shop.orders", "--run-key", "taken", "--format", "csv")
-    assert done.returncode == 3
+    assert done.returncode == 2
     assert "used for a different export" in done.stderr
     assert "format: 'parquet' then, 'csv' now" in done.stderr
 

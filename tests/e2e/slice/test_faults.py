@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import boto3
 import httpx
 import psycopg
 import pytest
 
-from mz_orchestration.exports.export import ExportStep, run_export
+from mz_orchestration.errors import VerificationError
+from mz_orchestration.exports.export import ExportContext, ExportStep, export_flow, run_export
 from mz_orchestration.exports.spec import export_spec
+from mz_orchestration.flow import Clock, arun
+from mz_orchestration.materialize.session import Session
 from mz_orchestration.objectstore.client import ObjectStore
+from mz_orchestration.objectstore.location import parse_folder
+from mz_orchestration.runs.record import AttemptState
+from mz_orchestration.runs.store import RunStore
 from mz_orchestration.snowflake.load import LoadStep, run_load
 from mz_orchestration.snowflake.spec import load_spec
 
@@ -77,7 +86,8 @@ def test_an_interrupted_copy_is_cancelled(
     process.send_signal(number)
     _, said = process.communicate(timeout=90)
     assert process.returncode == code, said
-    assert "has been cancelled" in said
+    assert "interrupted." in said
+    assert "the COPY has ended" in said
     assert f"--run-key {key}" in said
     running = materialize.execute(
         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%slept%' "
@@ -165,3 +175,139 @@ def _wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_cancelling_an_async_export_cancels_the_copy(store: ObjectStore, materialize: psycopg.Connection[Any]) -> None:
+    spec = export_spec(object="slow_async", query=SLOW.replace("slept", "napped"), to=BASE, connection="local_s3")
+    began = asyncio.Event()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        def listen(event: Any) -> None:
+            if (event.step, event.state) == (ExportStep.COPY, "started"):
+                loop.call_soon_threadsafe(began.set)
+
+        context = ExportContext(Clock(), listen, Session, store)
+        task = asyncio.create_task(arun(export_flow(spec, "async-cancel", context)))
+        await began.wait()
+        await asyncio.sleep(0.5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    running = materialize.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%napped%' "
+        "AND pid <> pg_backend_pid() AND state = 'active'"
+    ).fetchone()
+    assert running == (0,)
+
+
+def test_a_session_that_came_later_under_the_same_id_is_let_alone(
+    store: ObjectStore, materialize: psycopg.Connection[Any]
+) -> None:
+    """Connection ids come round again: what connected after the attempt began is not its session."""
+    fields = {"object": "reused", "query": "SELECT id FROM shop.orders", "to": BASE, "connection": "local_s3"}
+    with pytest.raises(Interrupt):
+        run_export(export_spec(**fields), run_key="reused", store=store, on_event=interrupt_at("copy", "started"))
+    runs = RunStore(store, parse_folder(BASE, field=""))
+    stored = runs.find("reused", "reused")
+    assert stored is not None
+    attempt = stored.record.attempts[-1]
+    attempt.state, attempt.pid = AttemptState.STARTED, materialize.info.backend_pid
+    attempt.started_at -= timedelta(hours=1)
+    runs.save(stored, datetime.now(UTC))
+    result = run_export(export_spec(**fields), run_key="reused", store=store)
+    assert (result.attempt, result.adopted) == (2, False)
+    assert materialize.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("change", ["TRUNCATE TABLE {}", "DELETE FROM {} WHERE ID < 100"])
+def test_a_table_changed_since_is_loaded_again(command: Command, snowflake: Query, change: str) -> None:
+    table = f"DEMO.PUBLIC.CHANGED_{change[:4]}"
+    result = command.exported("changed", "--query", "SELECT id FROM shop.orders", "--run-key", f"changed-{change}")
+    assert command.load(result["manifest"], table).returncode == 0
+    snowflake(change.format(table))
+    done = command.load(result["manifest"], table)
+    assert done.returncode == 0
+    assert "was changed after this manifest was published" in done.stderr
+    assert snowflake(f"SELECT COUNT(*) AS N FROM {table}")[0]["n"] == result["rows"]
+
+
+def test_an_older_manifest_does_not_silently_replace_a_newer_one(command: Command, snowflake: Query) -> None:
+    table = "DEMO.PUBLIC.NEWER"
+    old = command.exported("newer", "--query", "SELECT 1 AS day", "--run-key", "newer-1")
+    new = command.exported("newer", "--query", "SELECT 2 AS day", "--run-key", "newer-2")
+    for manifest in (old["manifest"], new["manifest"]):
+        assert command.load(manifest, table).returncode == 0
+    again = command.load(old["manifest"], table)
+    assert again.returncode == 0
+    assert "replaced by a later load since; nothing done" in again.stdout
+    assert "reconciled" not in again.stdout
+    assert snowflake(f"SELECT DAY FROM {table}") == [{"day": 2}]
+    assert command.load(old["manifest"], table, "--again").returncode == 0
+    assert snowflake(f"SELECT DAY FROM {table}") == [{"day": 1}]
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_two_loads_of_one_manifest_at_once(command: Command, snowflake: Query, exists: bool) -> None:
+    table = f"DEMO.PUBLIC.AT_ONCE_{exists}".upper()
+    if exists:
+        snowflake(f"CREATE TABLE {table} (ID NUMBER(38,0))")
+    result = command.exported("at_once", "--query", "SELECT id FROM shop.orders", "--run-key", f"at-once-{exists}")
+    arguments = ["load", result["manifest"], "--stage", STAGE, "--table", table]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "mz_orchestration.cli", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    said = [process.communicate(timeout=90)[1] for process in processes]
+    codes = [process.returncode for process in processes]
+    assert 0 in codes, said
+    assert set(codes) <= {0, 5}, said
+    assert command.load(result["manifest"], table).returncode == 0
+    assert snowflake(f"SELECT COUNT(*) AS N FROM {table}")[0]["n"] == result["rows"]
+    assert "loaded" in command("runs", "show", f"at-once-{exists}", "--at", BASE).stdout.splitlines()[0]
+
+
+def test_a_record_cannot_make_us_drop_another_table(store: ObjectStore, snowflake: Query) -> None:
+    snowflake("CREATE TABLE DEMO.PUBLIC.PRECIOUS (ID NUMBER(38,0))")
+    spec = export_spec(object="forged", query="SELECT id FROM shop.orders", to=BASE, connection="local_s3")
+    export = run_export(spec, run_key="forged-record", store=store)
+    load = load_spec(manifest=export.manifest_url, stage=STAGE, table="DEMO.PUBLIC.FORGED_RECORD")
+    with pytest.raises(Interrupt):
+        run_load(load, store=store, on_event=interrupt_at(LoadStep.COPY, "started"))
+    runs = RunStore(store, parse_folder(BASE, field=""))
+    stored = runs.find("forged", "forged-record")
+    assert stored is not None
+    stored.record.loads['"DEMO"."PUBLIC"."FORGED_RECORD"'].staging = "PRECIOUS"
+    runs.save(stored, datetime.now(UTC))
+    with pytest.raises(VerificationError, match="which it cannot be"):
+        run_load(load, store=store)
+    assert snowflake("SELECT COUNT(*) AS N FROM DEMO.PUBLIC.PRECIOUS") == [{"n": 0}]
+
+
+def test_files_that_are_gone_are_exported_again(store: ObjectStore) -> None:
+    spec = export_spec(object="swept", query="SELECT id FROM shop.orders", to=BASE, connection="local_s3")
+    first = run_export(spec, run_key="swept", store=store)
+    boto3.client("s3").delete_object(Bucket=first.manifest.folder.bucket, Key=first.manifest.location.key)
+    second = run_export(spec, run_key="swept", store=store)
+    assert (second.attempt, second.repeated) == (2, False)
+
+
+def test_one_bad_record_does_not_hide_the_others(command: Command, store: ObjectStore) -> None:
+    base = "s3://mz-exports/bad-record/"
+    key = "odd [red]key[/red] \x1b[31m"
+    done = command.export("q", "--query", "SELECT 1 AS one", "--run-key", key, to=base)
+    assert done.returncode == 0, done.stderr
+    store.put(parse_folder(base, field="").child(".runs/q/bad.json"), b'{"version": 2}')
+    listed = command("runs", "--at", base, COLUMNS="200")
+    assert listed.returncode == 0
+    assert "odd [red]key[/red] \\x1b[31m" in listed.stdout
+    assert "unreadable: " in listed.stderr
+    assert "\x1b" not in listed.stdout + command("runs", "show", key, "--at", base).stdout

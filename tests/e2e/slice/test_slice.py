@@ -68,11 +68,7 @@ def test_every_value_survives(
     for row in arrived:
         for name, value in row.items():
             # VARIANT and ARRAY arrive as JSON text.
-            if (
-                isinstance(expected[0][name], dict | list)
-                or name in ("tags", "profile", "shipping", "coupons")
-                or name in ("attributes", "boxes", "details")
-            ):
+            if name in ("tags", "profile", "shipping", "coupons", "attributes", "boxes", "details"):
                 row[name] = None if value is None else json.loads(value)
     assert arrived == expected
 
@@ -106,7 +102,7 @@ def test_a_wrapped_limit_is_honoured(command: Command) -> None:
     [
         ["--header"],
         ["--delimiter", ";", "--quote", "'"],
-        ["--delimiter", "\t", "--escape", "\\", "--header"],
+        ["--delimiter", "\t", "--header"],
     ],
 )
 def test_csv_dialects_arrive_whole(command: Command, snowflake: Query, options: list[str]) -> None:

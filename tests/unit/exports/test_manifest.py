@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from mz_orchestration.errors import VerificationError
 from mz_orchestration.exports.manifest import DataFile, Manifest, parse_manifest
 from mz_orchestration.materialize.types import Column
+from mz_orchestration.runs.key import run_key_hash
 
 WHEN = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -20,7 +22,7 @@ def manifest() -> Manifest:
         export="shop.orders",
         object="shop.orders",
         base="s3://bucket/exports/",
-        path="s3://bucket/exports/shop.orders/20261122T000000Z-00000000-01/",
+        path=f"s3://bucket/exports/shop.orders/20261122T000000Z-{run_key_hash('nightly')[:8]}-01/",
         format="parquet",
         spec_fingerprint="f",
         columns=(Column(name="id", type="integer"),),
@@ -47,7 +49,7 @@ def changed(manifest: Manifest, rehash: bool, **change: Any) -> bytes:
     return json.dumps(data).encode()
 
 
-@pytest.mark.parametrize("change", [{"rows": 4}, {"run_key": "other"}, {"copied": None}, {"path": "s3://bucket/x/"}])
+@pytest.mark.parametrize("change", [{"rows": 4}, {"object": "other"}, {"copied": None}])
 def test_a_change_breaks_the_hash(manifest: Manifest, change: dict[str, Any]) -> None:
     with pytest.raises(VerificationError, match="hash does not fit"):
         parse_manifest(changed(manifest, False, **change), source="m")
@@ -63,11 +65,42 @@ def test_numbers_that_contradict_each_other_are_found_behind_a_fitting_hash(
 
 @pytest.mark.parametrize(
     ("body", "said"),
-    [(b"no", "not JSON"), (b"{}", "run_key"), (b"[]", "not a manifest"), (b'{"version": 2}', "version")],
+    [
+        (b"no", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"{}", "run_key"),
+        (b"[]", "not a manifest"),
+        (b'{"version": 2}', "version"),
+    ],
 )
 def test_nonsense(body: bytes, said: str) -> None:
     with pytest.raises(VerificationError, match=said):
         parse_manifest(body, source="m")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"run_key": "other"}, "not the path of an attempt of the run 'other'"),
+        ({"base": "s3://bucket/elsewhere/"}, "not the path of an attempt"),
+        ({"export": "../../x"}, "not the path of an attempt"),
+        ({"path": "s3://other/exports/shop.orders/x/"}, "not the path of an attempt"),
+        ({"columns": [{"name": "a", "type": "secret"}]}, "columns of unknown types: a"),
+        ({"columns": [{"name": "a", "type": "text"}, {"name": "a", "type": "text"}]}, "a column is listed twice"),
+        ({"columns": [{"name": "a", "type": "numeric", "scale": 39}]}, "columns.0.scale"),
+    ],
+)
+def test_a_manifest_that_cannot_be_ours(manifest: Manifest, change: dict[str, Any], said: str) -> None:
+    data = {**json.loads(manifest.to_json()), **change}
+    with pytest.raises(VerificationError, match=re.escape(said)):
+        parse_manifest(json.dumps(data), source="m")
+
+
+def test_a_file_listed_twice(manifest: Manifest) -> None:
+    data = json.loads(manifest.to_json())
+    data["files"][1]["name"] = data["files"][0]["name"]
+    with pytest.raises(VerificationError, match="a file is listed twice"):
+        parse_manifest(json.dumps(data), source="m")
 
 
 def test_a_name_that_leads_elsewhere_is_refused(manifest: Manifest) -> None:

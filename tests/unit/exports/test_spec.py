@@ -40,8 +40,9 @@ def test_sizes(text: str, size: int) -> None:
 
 
 def test_the_folder_name_is_safe_and_unique() -> None:
-    names = {export_spec(**{**GOOD, "object": name}).folder_name for name in ('shop."a b"', 'shop."a/b"', "shop.a_b")}
-    assert len(names) == 3
+    objects = ('shop."a b"', 'shop."a/b"', "shop.a_b", '"shop.a_b"', 'shop."a.b"', "shop.a.b")
+    names = {export_spec(**{**GOOD, "object": name}).folder_name for name in objects}
+    assert len(names) == len(objects)
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_.-") for name in names)
 
 

@@ -22,6 +22,7 @@ from mz_orchestration.materialize.query import refuse_unsafe_query
         "TABLE shop.orders",
         "(SELECT 1) UNION ALL (SELECT 2)",
         "SELECT x AS of_course FROM t",
+        "SELECT s.offset, 1 AS limit FROM s",
     ],
 )
 def test_harmless(query: str) -> None:

@@ -14,10 +14,10 @@ def column(type: str, **more: object) -> Column:
     ("format", "given", "cast"),
     [
         ("parquet", column("uuid"), "text"),
-        ("parquet", column("uuid", array=True), "text[]"),
+        ("parquet", column("uuid", array=True), "jsonb"),
         ("parquet", column("uint8"), "numeric(20,0)"),
         ("parquet", column("jsonb"), None),
-        ("parquet", column("integer", array=True), None),
+        ("parquet", column("integer", array=True), "jsonb"),
         ("csv", column("uuid"), None),
         ("csv", column("text", array=True), "jsonb"),
         ("csv", column("interval"), None),

@@ -28,7 +28,7 @@ def column(type: str, **more: Any) -> Column:
         (column("varchar", length=20), "VARCHAR(20)", '$1:"c"::VARCHAR(20)', "$2"),
         (column("uuid", cast="text"), "VARCHAR(36)", '$1:"c"::VARCHAR(36)', "$2"),
         (column("jsonb"), "VARIANT", 'PARSE_JSON($1:"c"::VARCHAR)', "PARSE_JSON($2)"),
-        (column("text", array=True), "ARRAY", '$1:"c":items::ARRAY', "PARSE_JSON($2)::ARRAY"),
+        (column("text", array=True), "ARRAY", 'PARSE_JSON($1:"c"::VARCHAR)::ARRAY', "PARSE_JSON($2)::ARRAY"),
         (column("bytea"), "BINARY", '$1:"c"::BINARY', "TO_BINARY(SUBSTR($2, 3), 'HEX')"),
     ],
 )
@@ -42,6 +42,13 @@ def test_a_table_that_fits() -> None:
     assert differences(columns, table) == []
 
 
+def test_a_table_that_would_cut_seconds() -> None:
+    columns = (Column(name="at", type="timestamp"),)
+    assert differences(columns, [TargetColumn("AT", "TIMESTAMP_NTZ", None, 6)]) == []
+    found = differences(columns, [TargetColumn("AT", "TIMESTAMP_NTZ", None, 0)])
+    assert found == ["AT keeps 0 decimals of a second in the table, the export has 6"]
+
+
 @pytest.mark.parametrize(
     ("table", "said"),
     [
@@ -50,6 +57,7 @@ def test_a_table_that_fits() -> None:
         ([TargetColumn("TOTAL", "TEXT", None)], "TOTAL is TEXT in the table, the export needs NUMBER(38,2)"),
         ([TargetColumn("TOTAL", "NUMBER", 0)], "keeps 0 decimals in the table, the export has 2"),
         ([TargetColumn("total", "NUMBER", 2)], "TOTAL is missing"),
+        ([TargetColumn("TOTAL", "FLOAT")], "TOTAL is FLOAT in the table, the export needs NUMBER(38,2)"),
     ],
 )
 def test_what_does_not_fit_is_named(table: list[TargetColumn], said: str) -> None:

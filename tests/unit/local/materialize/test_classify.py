@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mz_orchestration.local.materialize.copy_grammar import CopyTo
-from mz_orchestration.local.materialize.session import startup_message
+from mz_orchestration.local.materialize.startup import startup_message
 from mz_orchestration.local.materialize.statements import Rewrite, classify, needs_tokens
 from mz_orchestration.local.materialize.tokens import split
 from mz_orchestration.local.materialize.wire import startup_parameters
