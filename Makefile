@@ -1,7 +1,7 @@
 # Everything happens in .venv, which these targets make themselves.
 #
 #   make demo          one verified load on this machine, from nothing (KEEP=1 leaves the stack up)
-#   make test          linters' sisters: all tests, over the embedded local stack
+#   make test          all tests, over the embedded local stack, under both majors of the Snowflake connector
 #   make install       everything, editable, into .venv
 #   make test-matrix   the fast tests under each Python 3.11 to 3.13 found here
 #   make lint          ruff, mypy, the import contracts
