@@ -7,23 +7,18 @@ the next call either finds the work done or starts it anew without loading twice
 
 from __future__ import annotations
 
-import json
-import re
-import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum, StrEnum
+from enum import StrEnum
 from typing import Any
 
 from mz_orchestration.errors import (
-    ConfigurationError,
     DeadlineError,
     LoadError,
     MzOrchestrationError,
     ReconciliationError,
     RunConflictError,
-    VerificationError,
 )
 from mz_orchestration.exports.manifest import Manifest
 from mz_orchestration.exports.stored_manifest import check_against_store, read_manifest
@@ -35,12 +30,12 @@ from mz_orchestration.runs.record import LoadEntry, LoadState
 from mz_orchestration.runs.store import RunStore
 from mz_orchestration.snowflake import statements
 from mz_orchestration.snowflake.marker import mark, marked_manifest
-from mz_orchestration.snowflake.quoting import Sql, identifier, parse_name
+from mz_orchestration.snowflake.plan import LoadPlan, Standing, check_columns, plan_load, standing_of
+from mz_orchestration.snowflake.quoting import Sql, identifier
 from mz_orchestration.snowflake.reconcile import findings
 from mz_orchestration.snowflake.session import Answer, SnowflakeConfig, SnowflakeSession
 from mz_orchestration.snowflake.spec import LoadSpec
 from mz_orchestration.snowflake.statements import Name
-from mz_orchestration.snowflake.types import TargetColumn, differences
 
 _FIRST_POLL, _LONGEST_POLL = 0.05, 5.0
 
@@ -155,12 +150,15 @@ def load_flow(spec: LoadSpec, context: LoadContext) -> Flow[LoadResult]:
     session = yield from call(context.open_session, manifest)
     try:
         with context.step(LoadStep.CHECK, "check the stage and the table"):
-            plan = yield from _plan(spec, manifest, session)
+            plan = yield from plan_load(spec, manifest, session)
             earlier = stored.record.loads.get(plan.label) if stored else None
-            standing = yield from _standing(plan, manifest, earlier, session, context)
-            load = standing is _Standing.ABSENT or (spec.again and standing is _Standing.SUPERSEDED)
+            standing = yield from standing_of(plan, manifest, earlier, session)
+            if standing is Standing.CHANGED:
+                note = f"{plan.label} was changed after this manifest was published; it is loaded again"
+                context.note(LoadStep.CHECK, note)
+            load = standing in (Standing.ABSENT, Standing.CHANGED) or (spec.again and standing is Standing.SUPERSEDED)
             if load:
-                yield from _check_columns(plan, manifest, session)
+                yield from check_columns(plan, manifest, session)
         entry = earlier if earlier and not load else _entry(plan, context.clock.now())
         if load:
             yield from _copy_and_publish(plan, manifest, session, entry, runs, spec.timeout, context)
@@ -180,152 +178,17 @@ def load_flow(spec: LoadSpec, context: LoadContext) -> Flow[LoadResult]:
         rows=manifest.rows,
         query_ids=tuple(entry.query_ids),
         repeated=not load,
-        superseded=standing is _Standing.SUPERSEDED and not load,
+        superseded=standing is Standing.SUPERSEDED and not load,
         seconds=context.clock.monotonic() - began,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What the check found out: full names, the manifest's folder below the stage, and the table as it is."""
-
-    stage: Name
-    path: str
-    table: Name
-    exists: bool
-    transient: bool
-    comment: str | None
-
-    @property
-    def label(self) -> str:
-        return str(identifier(*self.table))
-
-    @property
-    def _staging_prefix(self) -> str:
-        return f"{self.table[2][:200]}__MZ_"
-
-    def new_staging(self) -> str:
-        """A name nobody else uses: of two processes that load one manifest, neither disturbs the other's table."""
-        return self._staging_prefix + secrets.token_hex(6).upper()
-
-    def staging(self, name: str) -> Name:
-        """The staging table of that name.
-
-        Raises:
-            VerificationError: It cannot be one of ours; a name from a record must never make us drop another table.
-        """
-        if not re.fullmatch(re.escape(self._staging_prefix) + "[0-9A-F]{12}", name):
-            raise VerificationError(
-                f"The run record names {name!r} as a staging table of {self.label}, which it cannot be.",
-                hint="Somebody has changed the record: look at it, then move it away and load again.",
-            )
-        return (*self.table[:2], name)
-
-
-def _plan(spec: LoadSpec, manifest: Manifest, session: SnowflakeSession) -> Flow[_Plan]:
-    stage, table = parse_name(spec.stage, field="stage"), parse_name(spec.table, field="table")
-    if len(stage) < 3 or len(table) < 3:
-        answer = yield from call(session.query, statements.current_names())
-        current = (answer.rows[0]["database_name"], answer.rows[0]["schema_name"])
-        stage, table = _qualified(stage, current, "stage"), _qualified(table, current, "table")
-    properties = yield from call(session.query, statements.describe_stage(stage))
-    path = path_below_stage(properties.rows, stage, manifest)
-    found = yield from call(session.query, statements.describe_table(table))
-    row = found.rows[0] if found.rows else {"table_type": "BASE TABLE", "is_transient": "NO", "comment": None}
-    if row["table_type"] != "BASE TABLE":
-        raise ConfigurationError(
-            f"{identifier(*table)} is a {str(row['table_type']).lower()}, which cannot be replaced by a load.",
-            hint="Name a table; put the view on top of it.",
-        )
-    return _Plan(stage, path, table, bool(found.rows), row["is_transient"] == "YES", row["comment"])
-
-
-def _qualified(name: Name, current: tuple[str | None, str | None], field: str) -> Name:
-    full = (*current[: 3 - len(name)], *name)
-    if None in full:
-        raise ConfigurationError(
-            f"{field}: {'.'.join(name)} names no database and schema, and the session has none.",
-            hint="Write database.schema.name, or set SNOWFLAKE_DATABASE and SNOWFLAKE_SCHEMA.",
-        )
-    return tuple(part for part in full if part is not None)
-
-
-def path_below_stage(properties: Iterable[Mapping[str, Any]], stage: Name, manifest: Manifest) -> str:
-    """The manifest's folder as seen from the stage.
-
-    Args:
-        properties: Rows of ``DESC STAGE``.
-        stage: Its name, for errors.
-        manifest: Whose folder is meant.
-
-    Raises:
-        ConfigurationError: The stage is internal, or does not cover the folder.
-    """
-    urls = [row["property_value"] for row in properties if row["property"] == "URL" and row["property_value"]]
-    if not urls:
-        raise ConfigurationError(
-            f"The stage {identifier(*stage)} has no URL.", hint="Use an external stage on the export's bucket."
-        )
-    text = str(urls[0])
-    url = str(json.loads(text)[0] if text.startswith("[") else text)
-    # Snowflake names other stores by other schemes: gcs://, s3compat://; bucket and key stay the same.
-    place = url.partition("://")[2].rstrip("/") + "/"
-    folder = f"{manifest.folder.bucket}/{manifest.folder.key}"
-    if not folder.startswith(place):
-        raise ConfigurationError(
-            f"The stage {identifier(*stage)} on {url} does not cover {manifest.path}.",
-            hint=f"Use a stage whose URL is s3://{manifest.folder.bucket}/ or a folder above the manifest.",
-        )
-    return folder.removeprefix(place)
-
-
-class _Standing(Enum):
-    """What the target holds of this manifest."""
-
-    ABSENT = "absent"
-    PUBLISHED = "published"
-    SUPERSEDED = "superseded"  # published once, and replaced by another manifest since
-
-
-def _standing(
-    plan: _Plan, manifest: Manifest, earlier: LoadEntry | None, session: SnowflakeSession, context: LoadContext
-) -> Flow[_Standing]:
-    mark = marked_manifest(plan.comment) if plan.exists else None
-    if mark == manifest.sha256:
-        counted = yield from call(session.query, statements.count_rows(plan.table))
-        if int(counted.rows[0]["n"]) == manifest.rows:
-            return _Standing.PUBLISHED
-        context.note(LoadStep.CHECK, f"{plan.label} was changed after this manifest was published; it is loaded again")
-    elif mark is not None and earlier is not None and earlier.state is LoadState.SUCCEEDED:
-        return _Standing.SUPERSEDED
-    return _Standing.ABSENT
-
-
-def _check_columns(plan: _Plan, manifest: Manifest, session: SnowflakeSession) -> Flow[None]:
-    # Raises for files that cannot be loaded at all, before anything is made.
-    list(statements.copy_into(plan.table, plan.stage, plan.path, manifest))
-    if not plan.exists:
-        return
-    answer = yield from call(session.query, statements.describe_columns(plan.table))
-    columns = [
-        TargetColumn(row["column_name"], row["data_type"], row["numeric_scale"], row["datetime_precision"])
-        for row in answer.rows
-    ]
-    different = differences(manifest.columns, columns)
-    if different:
-        raise ConfigurationError(
-            f"The table {plan.label} does not fit the export: {'; '.join(different)}.",
-            hint="Change the table or the export, or load into a new table.",
-            details={"differences": len(different)},
-        )
-
-
-def _entry(plan: _Plan, now: datetime) -> LoadEntry:
+def _entry(plan: LoadPlan, now: datetime) -> LoadEntry:
     return LoadEntry(target=plan.label, state=LoadState.STARTED, started_at=now, staging=plan.new_staging())
 
 
 def _copy_and_publish(
-    plan: _Plan,
+    plan: LoadPlan,
     manifest: Manifest,
     session: SnowflakeSession,
     entry: LoadEntry,
@@ -372,7 +235,7 @@ def _copy_and_publish(
         raise
 
 
-def _publish_new(plan: _Plan, manifest: Manifest, staging: Name, session: SnowflakeSession) -> Flow[None]:
+def _publish_new(plan: LoadPlan, manifest: Manifest, staging: Name, session: SnowflakeSession) -> Flow[None]:
     """Give the staging table the target's name, unless another process was faster."""
     try:
         yield from call(session.query, statements.publish_by_rename(plan.table, staging))
