@@ -26,6 +26,7 @@ def main(query: str, run_key: str) -> None:
     except ClientError as error:
         assert error.response["Error"]["Code"] == "NoSuchKey"
     names = [item.name for item in connection.execute(f"SELECT * FROM ({query}) AS q LIMIT 0").description or []]
+    assert connection.execute("SELECT type FROM mz_catalog.mz_connections WHERE name = 'local_s3'").fetchone()
     s3.put_object(Bucket=BUCKET, Key=record, Body=b'{"state": "started"}', IfNoneMatch="*")
     copy = f"COPY ({query}) TO 's3://{BUCKET}/{path}' WITH (AWS CONNECTION = local_s3, FORMAT = 'parquet')"
     rows = int((connection.execute(copy).statusmessage or "").removeprefix("COPY "))

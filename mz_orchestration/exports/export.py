@@ -28,7 +28,7 @@ from mz_orchestration.exports.sentinel import ExportState, Listing, read_listing
 from mz_orchestration.exports.spec import ExportSpec
 from mz_orchestration.exports.statements import copy_statement, describe_statement
 from mz_orchestration.exports.stored_manifest import publish_manifest
-from mz_orchestration.exports.verify import AGAIN, count_rows
+from mz_orchestration.exports.verify import AGAIN, count_rows, prepare_reader
 from mz_orchestration.flow import Clock, Flow, call, run, sleep
 from mz_orchestration.materialize.session import MaterializeConfig, Session
 from mz_orchestration.materialize.types import Column, warnings, with_casts
@@ -223,6 +223,8 @@ def _attempt(
         stored.record.attempts.append(attempt)
         yield from call(runs.save, stored, now)
     statement = copy_statement(spec, columns, str(folder))
+    if spec.format == "parquet":
+        prepare_reader()
     with context.step(ExportStep.COPY, f"COPY {spec.object} TO {folder}") as details:
         try:
             attempt.copied = yield from call(session.copy_to, statement, timeout=spec.timeout)

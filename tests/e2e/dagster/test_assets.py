@@ -145,7 +145,7 @@ def test_terminating_the_run_cancels_the_copy(
         process.wait(60)
         assert connection.execute(running).fetchone() == (0,)
     runs = RunStore(ObjectStore(), parse_folder("s3://mz-exports/dagster/", field="to"))
-    (attempt,) = runs.recent(1)[0].attempts
+    (attempt,) = runs.recent(1)[0][0].attempts
     assert attempt.state == "failed"
     assert attempt.error is not None
     assert attempt.error["message"] == "Interrupted by DagsterExecutionInterruptedError; the COPY was cancelled."
