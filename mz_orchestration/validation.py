@@ -20,7 +20,8 @@ def validated(model: type[Model], **fields: Any) -> Model:
     try:
         return model(**fields)
     except ValidationError as error:
-        raise ConfigurationError(describe_validation(error)) from error
+        # pydantic's own error shows every value it was given, passwords among them.
+        raise ConfigurationError(describe_validation(error)) from None
 
 
 def describe_validation(error: ValidationError) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from mz_orchestration.errors import ConfigurationError
 from mz_orchestration.validation import validated
@@ -49,17 +49,23 @@ def materialize_config(connection: Connection) -> MaterializeConfig:
     """
     from mz_orchestration.materialize.session import MaterializeConfig
 
+    for field, value in (("host", connection.host), ("login", connection.login)):
+        if not value:
+            # libpq would fill the gap from the worker's environment and hand its password to whatever host is named.
+            raise ConfigurationError(
+                f"The connection {connection.conn_id!r} has no {field}.", hint="Complete the connection."
+            )
     extras = _extras(connection, "sslmode", "sslrootcert", "cluster", "connect_timeout")
-    return _config(
+    config = _config(
         connection,
         MaterializeConfig,
         host=connection.host,
         port=connection.port or 6875,
         user=connection.login,
-        password=connection.password,
-        database=connection.schema,
+        database=connection.schema or "materialize",
         **extras,
     )
+    return config.model_copy(update={"password": SecretStr(connection.password or "")})
 
 
 def object_store_config(connection: Connection) -> ObjectStoreConfig:
@@ -74,6 +80,7 @@ def object_store_config(connection: Connection) -> ObjectStoreConfig:
 
     names = ("endpoint_url", "region_name", "profile_name", "aws_access_key_id", "aws_secret_access_key")
     fields = _extras(connection, *names, "aws_session_token", "role_arn")
+    _refuse(connection, "service_config", "Put the endpoint into endpoint_url.")
     if role := fields.pop("role_arn", None):
         raise ConfigurationError(
             f"The connection {connection.conn_id!r} asks for the role {role!r} in role_arn, which is not assumed here.",
@@ -94,6 +101,7 @@ def snowflake_config(connection: Connection) -> SnowflakeConfig:
     """
     from mz_orchestration.snowflake.session import SnowflakeConfig
 
+    _refuse(connection, "region", "Write it as a part of the account: myaccount.eu-west-1.")
     names = ("account", "warehouse", "database", "role", "authenticator", "token", "private_key_file", "protocol")
     fields = _extras(connection, *names, "host", "port", "private_key_content")
     if fields.pop("private_key_content", None):
@@ -110,6 +118,14 @@ def snowflake_config(connection: Connection) -> SnowflakeConfig:
         **{"private_key_file_pwd" if key_file else "password": connection.password},
         **fields,
     )
+
+
+def _refuse(connection: Connection, name: str, hint: str) -> None:
+    """Refuse an extra that the official provider reads and we do not: ignored, it would lead elsewhere."""
+    if connection.extra_dejson.get(name):
+        raise ConfigurationError(
+            f"The connection {connection.conn_id!r} holds {name} in its extra, which is not read here.", hint=hint
+        )
 
 
 def _extras(connection: Connection, *names: str) -> dict[str, Any]:

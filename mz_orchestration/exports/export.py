@@ -44,6 +44,7 @@ SENTINEL_GRACE = 30.0
 # Two listings this far apart must agree before files nobody vouched for count as complete.
 SETTLE = 2.0
 POLL = 5.0
+CANCELS = 30
 
 
 class ExportStep(StrEnum):
@@ -155,13 +156,14 @@ def _finished(stored: StoredRun, spec: ExportSpec, run_key: str, context: Export
         raise RunConflictError(
             f"The run key {run_key!r} was used for a different export of {spec.object} "
             f"({_differences(stored.record.spec, spec)}).",
-            hint="Use another --run-key, or the arguments of the first run.",
+            hint="Use another run key, or the arguments of the first run.",
         )
     if stored.record.manifest is None:
         return None
     manifest = parse_manifest(json.dumps(stored.record.manifest), source=str(stored.location))
     try:
         yield from call(context.store.get, manifest.location)
+        context.note(ExportStep.PLAN, f"the run {run_key!r} was finished before: nothing is exported")
     except NotFoundError:
         context.note(ExportStep.PLAN, f"the files of {manifest.path} are gone; they are exported again")
         stored.record.manifest = None
@@ -274,6 +276,27 @@ def _adopt(stored: StoredRun, session: Session, spec: ExportSpec, runs: RunStore
     folder = parse_folder(attempt.path, field="path")
     context.note(ExportStep.PLAN, f"attempt {attempt.number} was left behind in state {attempt.state}: {folder}")
     deadline = context.clock.monotonic() + spec.timeout
+    try:
+        adopted = yield from _wait_for_left_behind(attempt, folder, deadline, session, context)
+    except MzOrchestrationError:
+        raise
+    except BaseException as error:
+        # Whoever stops this run means its COPY too, although another process began it.
+        if (yield from _cancel_left_behind(attempt, session, context)):
+            yield from _give_up(stored, AttemptState.FAILED, error, runs, context)
+        raise
+    if adopted:
+        context.note(ExportStep.PLAN, f"Materialize completed attempt {attempt.number}; it is adopted")
+        return True
+    context.note(ExportStep.PLAN, f"attempt {attempt.number} left nothing to adopt; a new one is started")
+    yield from _give_up(stored, AttemptState.ABANDONED, None, runs, context)
+    return False
+
+
+def _wait_for_left_behind(
+    attempt: Attempt, folder: Location, deadline: float, session: Session, context: ExportContext
+) -> Flow[bool]:
+    """Whether the files of a COPY that lost its client are complete, once nobody writes them any more."""
     while True:
         listing = read_listing((yield from call(context.store.list_objects, folder)))
         active = yield from call(session.is_active, attempt.pid, attempt.started_at)
@@ -282,17 +305,25 @@ def _adopt(stored: StoredRun, session: Session, spec: ExportSpec, runs: RunStore
             if attempt.copied is not None or (
                 read_listing((yield from call(context.store.list_objects, folder))) == listing
             ):
-                context.note(ExportStep.PLAN, f"Materialize completed attempt {attempt.number}; it is adopted")
                 return True
             continue
         if not active:
-            break
+            return False
         if context.clock.monotonic() >= deadline:
-            yield from call(session.cancel_backend, attempt.pid)
-            break
+            yield from _cancel_left_behind(attempt, session, context)
+            return False
         yield from sleep(POLL)
-    context.note(ExportStep.PLAN, f"attempt {attempt.number} left nothing to adopt; a new one is started")
-    yield from _give_up(stored, AttemptState.ABANDONED, None, runs, context)
+
+
+def _cancel_left_behind(attempt: Attempt, session: Session, context: ExportContext) -> Flow[bool]:
+    """Cancel the COPY of another session, repeatedly, until it has ended; whether it has."""
+    for _ in range(CANCELS):
+        if not (yield from call(session.is_active, attempt.pid, attempt.started_at)):
+            context.note(ExportStep.PLAN, f"the COPY of attempt {attempt.number} has ended")
+            return True
+        yield from call(session.cancel_backend, attempt.pid)
+        yield from sleep(1.0)
+    context.note(ExportStep.PLAN, f"the COPY of attempt {attempt.number} does not react to cancelling")
     return False
 
 

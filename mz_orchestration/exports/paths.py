@@ -31,7 +31,7 @@ def attempt_location(base: Location, export: str, run_key: str, attempt: int, st
     """
     if attempt > MAX_ATTEMPTS:
         raise ConfigurationError(
-            f"The run {run_key!r} has failed {MAX_ATTEMPTS} times.", hint="Start over with a new --run-key."
+            f"The run {run_key!r} has failed {MAX_ATTEMPTS} times.", hint="Start over with a new run key."
         )
     stamp = started_at.strftime("%Y%m%dT%H%M%SZ")
     return base.child(f"{export}/{stamp}-{run_key_hash(run_key)[:8]}-{attempt:02d}/")

@@ -1,9 +1,10 @@
 """One session with Materialize: describe, COPY TO with a deadline and a cancel that is certain, activity look-ups.
 
-COPY TO S3 answers with the tag ``COPY n`` only, sends nothing while it runs, is not bounded by ``statement_timeout``
-and goes on when the client disappears. So the statement runs in a thread of its own while the caller waits in short
-steps: any interrupt of the caller, also those of orchestrators that psycopg does not know, leads to a cancel that is
-repeated until the statement has returned.
+COPY TO S3 answers with the tag ``COPY n`` only, sends nothing while it runs, is not bounded by
+``statement_timeout`` and goes on when the client disappears. So the statement runs in a thread of its own while the
+caller waits in short steps: any interrupt of the caller, also those of orchestrators that psycopg does not know,
+leads to a cancel that is repeated until the statement has returned. psycopg's own errors quote the statement, which
+may hold secrets: they are not chained to ours.
 """
 
 from __future__ import annotations
@@ -70,8 +71,6 @@ class Session:
         self._copied = threading.Event()
         self._copied.set()
         self._connection = connect(config, application_name=application_name)
-        if config.cluster is not None:
-            self._use_cluster(config.cluster)
 
     def __enter__(self) -> Session:
         return self
@@ -99,7 +98,7 @@ class Session:
         try:
             description = self._connection.execute(statement).description or []
         except psycopg.Error as error:
-            raise _refused(error) from error
+            raise _refused(error) from None
         columns = []
         for item in description:
             name, array = type_name(item.type_code)
@@ -140,9 +139,8 @@ class Session:
             finally:
                 done.set()
 
-        thread = threading.Thread(target=execute, name="copy-to", daemon=True)
-        thread.start()
         try:
+            threading.Thread(target=execute, name="copy-to", daemon=True).start()
             expired = not done.wait(min(timeout, threading.TIMEOUT_MAX))
         finally:
             self.cancel()
@@ -156,10 +154,10 @@ class Session:
             if expired and answer.sqlstate == "57014":
                 raise DeadlineError(
                     f"The COPY was cancelled because it took longer than {timeout:g} seconds.",
-                    hint="Allow more time with --timeout, or give the cluster more resources.",
+                    hint="Allow more time, or give the cluster more resources.",
                     details={"timeout_seconds": timeout},
-                ) from answer
-            raise _copy_failed(answer) from answer
+                ) from None
+            raise _copy_failed(answer) from None
         match = re.fullmatch(r"COPY (\d+)", answer or "")
         if match is None:
             raise ExportError(f"Materialize answered the COPY with {answer!r} where 'COPY <rows>' was expected.")
@@ -193,7 +191,7 @@ class Session:
         if not types:
             raise NotFoundError(
                 f"Materialize has no connection {name!r}.",
-                hint="Create it with CREATE CONNECTION ... TO AWS (...), or correct --connection.",
+                hint="Create it with CREATE CONNECTION ... TO AWS (...), or correct the name.",
             )
         if "aws" not in types:
             raise ConfigurationError(
@@ -222,25 +220,16 @@ class Session:
         try:
             return self._connection.execute(statement).fetchall()
         except psycopg.Error as error:
-            raise _refused(error) from error
-
-    def _use_cluster(self, name: str) -> None:
-        # SET takes any name; the COPY would be the first to notice.
-        try:
-            self._connection.execute(look_ups.use_cluster(name))
-        except psycopg.Error as error:
-            raise _refused(error) from error
-        if not self._one(look_ups.count_clusters(name)):
-            self.close()
-            raise NotFoundError(f"Materialize: unknown cluster '{name}'.", hint="SHOW CLUSTERS lists what there is.")
+            raise _refused(error) from None
 
 
 def connect(config: MaterializeConfig, *, application_name: str = "") -> psycopg.Connection[Any]:
-    """A plain psycopg connection in autocommit mode; `Session` adds what an export needs.
+    """A plain psycopg connection in autocommit mode, on the cluster asked for; `Session` adds what an export needs.
 
     Raises:
         UnavailableError: The server cannot be reached.
         CredentialsError: It refused the user or password.
+        NotFoundError: There is no such cluster.
     """
     given: dict[str, Any] = {
         "host": config.host,
@@ -252,7 +241,7 @@ def connect(config: MaterializeConfig, *, application_name: str = "") -> psycopg
         "sslrootcert": config.sslrootcert,
     }
     try:
-        return psycopg.connect(
+        connection = psycopg.connect(
             **{name: value for name, value in given.items() if value is not None},
             autocommit=True,
             # Server-side prepared statements save nothing here and complicate what Materialize sees.
@@ -265,10 +254,21 @@ def connect(config: MaterializeConfig, *, application_name: str = "") -> psycopg
             keepalives_interval=10,
             keepalives_count=6,
         )
+        if config.cluster is not None:
+            _use_cluster(connection, config.cluster)
     except psycopg.OperationalError as error:
-        raise _not_connected(error) from error
+        raise _not_connected(error) from None
     except psycopg.Error as error:
-        raise _refused(error) from error
+        raise _refused(error) from None
+    return connection
+
+
+def _use_cluster(connection: psycopg.Connection[Any], name: str) -> None:
+    connection.execute(look_ups.use_cluster(name))
+    # SET takes any name; the COPY would be the first to notice.
+    if connection.execute(look_ups.count_clusters(name)).fetchone() == (0,):
+        connection.close()
+        raise NotFoundError(f"Materialize: unknown cluster '{name}'.", hint="SHOW CLUSTERS lists what there is.")
 
 
 def _not_connected(error: psycopg.OperationalError) -> MzOrchestrationError:
@@ -276,11 +276,11 @@ def _not_connected(error: psycopg.OperationalError) -> MzOrchestrationError:
     if error.sqlstate in ("28P01", "28000", "MZ010") or "authentication failed" in text:
         return CredentialsError(
             f"Materialize refused the sign-in: {text}",
-            hint="Check PGUSER and PGPASSWORD (or ~/.pgpass).",
+            hint="Check user and password (PGUSER, PGPASSWORD, ~/.pgpass).",
         )
     return UnavailableError(
         f"Materialize cannot be reached: {text}",
-        hint="Check PGHOST and PGPORT and that the server is up, then run the same command again.",
+        hint="Check host and port (PGHOST, PGPORT) and that the server is up, then try again.",
     )
 
 

@@ -120,7 +120,7 @@ def with_casts(columns: list[Column], format: Format) -> list[Column]:
         named = ", ".join(f"{column.name} ({column.sql_type})" for column in refused)
         raise ConfigurationError(
             f"These columns cannot be exported as {format}: {named}.",
-            hint=f'Give a --query that casts them, such as "{refused[0].name}"::text AS "{refused[0].name}".',
+            hint=f'Export a query that casts them, such as "{refused[0].name}"::text AS "{refused[0].name}".',
             details={"columns": len(refused)},
         )
     return [column.model_copy(update={"cast": _cast(column, format)}) for column in columns]
@@ -145,7 +145,7 @@ def _refuse_duplicates(columns: list[Column]) -> None:
         if other is not column.name or sum(c.name == column.name for c in columns) > 1:
             raise ConfigurationError(
                 f"Two columns are both called {column.name!r} once case is ignored.",
-                hint="Give each its own name in --query; loaders match columns by name.",
+                hint="Give each its own name in a query; loaders match columns by name.",
             )
 
 

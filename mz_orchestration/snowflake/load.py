@@ -33,7 +33,7 @@ from mz_orchestration.snowflake.marker import mark, marked_manifest
 from mz_orchestration.snowflake.plan import LoadPlan, Standing, check_columns, plan_load, standing_of
 from mz_orchestration.snowflake.quoting import Sql, identifier
 from mz_orchestration.snowflake.reconcile import findings
-from mz_orchestration.snowflake.session import Answer, SnowflakeConfig, SnowflakeSession
+from mz_orchestration.snowflake.session import Answer, SnowflakeConfig, SnowflakeSession, require_connector
 from mz_orchestration.snowflake.spec import LoadSpec
 from mz_orchestration.snowflake.statements import Name
 
@@ -124,6 +124,7 @@ def run_load(
     Raises:
         MzOrchestrationError: Its class, ``retryable`` and ``hint`` say what to do. The table is as it was.
     """
+    require_connector()
     clock = clock or Clock()
     config = snowflake or SnowflakeConfig.from_environment()
 
@@ -156,6 +157,8 @@ def load_flow(spec: LoadSpec, context: LoadContext) -> Flow[LoadResult]:
             if standing is Standing.CHANGED:
                 note = f"{plan.label} was changed after this manifest was published; it is loaded again"
                 context.note(LoadStep.CHECK, note)
+            elif standing is not Standing.ABSENT and not spec.again:
+                context.note(LoadStep.CHECK, f"{plan.label} has had this manifest before: nothing is loaded")
             load = standing in (Standing.ABSENT, Standing.CHANGED) or (spec.again and standing is Standing.SUPERSEDED)
             if load:
                 yield from check_columns(plan, manifest, session)
@@ -265,7 +268,7 @@ def _submit(session: SnowflakeSession, statement: Sql, timeout: float, context: 
                 if context.clock.monotonic() >= deadline:
                     raise DeadlineError(
                         f"COPY INTO {query_id} was aborted because it took longer than {timeout:g} seconds.",
-                        hint="Allow more time with --timeout, or use a larger warehouse.",
+                        hint="Allow more time, or use a larger warehouse.",
                         details={"query_id": query_id, "timeout_seconds": timeout},
                     )
                 yield from sleep(pause)

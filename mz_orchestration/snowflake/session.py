@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -80,13 +81,30 @@ class SnowflakeConfig(BaseModel):
         try:
             return cls.model_validate({name: value for name, value in found.items() if value})
         except ValidationError as error:
-            raise ConfigurationError(f"SNOWFLAKE_* settings: {describe_validation(error)}") from error
+            raise ConfigurationError(f"SNOWFLAKE_* settings: {describe_validation(error)}") from None
 
     def _connect_arguments(self) -> dict[str, Any]:
         plain = self.model_dump(exclude_none=True, by_alias=True)
         return {
             name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in plain.items()
         }
+
+
+def require_connector() -> None:
+    """Make sure that Snowflake's connector is installed.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    try:
+        found = find_spec("snowflake.connector")
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        raise ConfigurationError(
+            "Loading into Snowflake needs its connector, which is not installed.",
+            hint="pip install 'mz-orchestration[snowflake]'",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +131,7 @@ class SnowflakeSession:
     def __init__(
         self, config: SnowflakeConfig, *, query_tag: Mapping[str, str] | None = None, statement_timeout: float = 3600
     ) -> None:
+        require_connector()
         import snowflake.connector
 
         parameters: dict[str, Any] = {
@@ -219,7 +238,7 @@ def _from_connector(error: Any, doing: str) -> MzOrchestrationError:
     if number in _NETWORK or any(words in text.lower() for words in _UNREACHABLE):
         return UnavailableError(
             f"Snowflake cannot be reached: {text}",
-            hint="Check SNOWFLAKE_ACCOUNT (or SNOWFLAKE_HOST) and the network, then run the same command again.",
+            hint="Check the account (or host) and the network, then try again.",
             details=details,
         )
     if doing == "sign in":
@@ -235,7 +254,7 @@ def _from_connector(error: Any, doing: str) -> MzOrchestrationError:
     if number in (604, 630):
         return LoadError(
             f"Snowflake ended a statement before it was done: {text}",
-            hint="Run the same command again, with a longer --timeout if it was too slow.",
+            hint="Try again, with a longer timeout if it was too slow.",
             retryable=True,
             details=details,
         )
@@ -251,6 +270,6 @@ def _from_connector(error: Any, doing: str) -> MzOrchestrationError:
 def _refused_sign_in(text: str, details: Mapping[str, Detail]) -> CredentialsError:
     return CredentialsError(
         f"Snowflake refused the sign-in: {text}",
-        hint="Check SNOWFLAKE_USER and the password, key or token.",
+        hint="Check the user and the password, key or token.",
         details=details,
     )

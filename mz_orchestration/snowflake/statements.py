@@ -136,7 +136,7 @@ def _refuse_rounding(columns: tuple[Column, ...]) -> None:
     if loose:
         raise ConfigurationError(
             f"Snowflake would round these numeric columns without a scale: {', '.join(loose)}.",
-            hint="Cast them to numeric(38,k) in --query, or export as Parquet: it keeps 10 decimals and refuses more.",
+            hint="Cast them to numeric(38,k) in a query, or export as Parquet: it keeps 10 decimals and refuses more.",
         )
 
 
@@ -146,7 +146,7 @@ def _csv_format(csv: CsvOptions) -> Sql:
         raise ConfigurationError(
             f"A CSV export with null={csv.null!r}, quote={csv.quote!r} and escape={csv.escape!r} cannot be loaded "
             "without loss.",
-            hint="Export with the default --null, --quote and --escape, or as Parquet.",
+            hint="Export with the default null, quote and escape, or as Parquet.",
         )
     return compose(
         "TYPE = CSV FIELD_DELIMITER = {} SKIP_HEADER = {} FIELD_OPTIONALLY_ENCLOSED_BY = {} "

@@ -8,6 +8,7 @@ from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 if TYPE_CHECKING:
     from psycopg import Connection
+    from sqlalchemy.engine import URL
 
     from mz_orchestration.materialize.session import MaterializeConfig
 
@@ -38,6 +39,25 @@ class MaterializeHook(DbApiHook):
         from mz_orchestration.materialize.session import connect
 
         return connect(self.get_config())
+
+    @property
+    def sqlalchemy_url(self) -> URL:
+        """Return the connection for SQLAlchemy, over psycopg and PostgreSQL's dialect."""
+        from sqlalchemy.engine import URL
+
+        config = self.get_config()
+        return URL.create(
+            "postgresql+psycopg",
+            username=config.user,
+            password=config.password.get_secret_value() if config.password else None,
+            host=config.host,
+            port=config.port,
+            database=config.database,
+        )
+
+    def get_uri(self) -> str:
+        """Return the same as text; it holds the password."""
+        return self.sqlalchemy_url.render_as_string(hide_password=False)
 
     def test_connection(self) -> tuple[bool, str]:  # type: ignore[override]  # common-sql leaves it without a type
         """Sign in and ask for the version; what the *Test* button calls."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -79,7 +81,7 @@ class MaterializeToSnowflakeOperator(BaseOperator):
         table: str,
         query: str | None = None,
         format: str = "parquet",
-        csv: dict[str, Any] | None = None,
+        csv: dict[str, Any] | str | None = None,
         cluster: str | None = None,
         max_file_size: str = "256MB",
         export_timeout: float | str = 6 * 3600,
@@ -110,6 +112,8 @@ class MaterializeToSnowflakeOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Export, verify, load."""
+        # The connector tells of every request it makes.
+        logging.getLogger("snowflake.connector").setLevel(logging.WARNING)
         self._working_in = threading.get_ident()
         try:
             with as_airflow_errors():
@@ -148,7 +152,7 @@ class MaterializeToSnowflakeOperator(BaseOperator):
             connection=self.connection,
             query=self.query or None,
             format=self.format,
-            csv=self.csv or {},
+            csv=json.loads(self.csv) if isinstance(self.csv, str) and self.csv else self.csv or {},
             cluster=self.cluster or None,
             max_file_size=self.max_file_size,
             timeout=self.export_timeout,

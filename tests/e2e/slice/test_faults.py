@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ import httpx
 import psycopg
 import pytest
 
-from mz_orchestration.errors import VerificationError
+from mz_orchestration.errors import MzOrchestrationError, VerificationError
 from mz_orchestration.exports.export import ExportContext, ExportStep, export_flow, run_export
 from mz_orchestration.exports.spec import export_spec
 from mz_orchestration.flow import Clock, arun
@@ -311,3 +312,85 @@ def test_one_bad_record_does_not_hide_the_others(command: Command, store: Object
     assert "odd [red]key[/red] \\x1b[31m" in listed.stdout
     assert "unreadable: " in listed.stderr
     assert "\x1b" not in listed.stdout + command("runs", "show", key, "--at", base).stdout
+
+
+def test_stopping_while_a_left_behind_copy_is_waited_for_cancels_it(
+    store: ObjectStore, materialize: psycopg.Connection[Any]
+) -> None:
+    query = SLOW.replace("slept", "dozed")
+    fields = {"object": "left", "query": query, "to": BASE, "connection": "local_s3"}
+    script = Path(__file__).with_name("killed_in_copy.py")
+    subprocess.run([sys.executable, str(script), json.dumps(fields), "left"], check=False, timeout=60)
+    running = (
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%dozed%' "
+        "AND pid <> pg_backend_pid() AND state = 'active'"
+    )
+    assert materialize.execute(running).fetchone() == (1,)
+
+    class Impatient(Clock):
+        pauses = 0
+
+        def sleep(self, seconds: float) -> None:
+            self.pauses += 1
+            if self.pauses == 1:
+                raise Interrupt
+            super().sleep(min(seconds, 0.2))
+
+    with pytest.raises(Interrupt):
+        run_export(export_spec(**fields), run_key="left", store=store, clock=Impatient())
+    assert materialize.execute(running).fetchone() == (0,)
+    stored = RunStore(store, parse_folder(BASE, field="")).find("left", "left")
+    assert stored is not None
+    assert stored.record.attempts[-1].state is AttemptState.FAILED
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT md5(name || 'TopSecretKey77') FROM shop.nothing",
+        "SELECT md5(nothing || 'TopSecretKey77') FROM shop.orders",
+        "SELECT (1 / (id - id))::text || 'TopSecretKey77' AS x FROM shop.orders",
+    ],
+)
+def test_the_text_of_a_query_does_not_reach_a_traceback(store: ObjectStore, query: str) -> None:
+    spec = export_spec(object="secret", query=query, to=BASE, connection="local_s3")
+    with pytest.raises(MzOrchestrationError) as raised:
+        run_export(spec, run_key=f"secret-{hash(query)}", store=store)
+    assert "TopSecretKey77" not in "".join(traceback.format_exception(raised.value))
+
+
+@pytest.mark.parametrize("arguments", [["load", "s3://mz-exports/x/_manifest.json", "--stage", "S", "--table", "T"]])
+def test_a_missing_connector_is_named(arguments: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "class Refuse:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] == 'snowflake': raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Refuse())\n"
+        "from mz_orchestration.cli.main import main\n"
+        f"sys.argv = ['mz-orchestration', *{arguments!r}]\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "pip install 'mz-orchestration[snowflake]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_local_stack_is_named(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "class Refuse:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name in ('duckdb', 'moto'): raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Refuse())\n"
+        "from mz_orchestration.cli.main import main\n"
+        "sys.argv = ['mz-orchestration', 'local', 'up']\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 2, done.stderr
+    assert "duckdb, moto" in done.stderr
+    assert "pip install 'mz-orchestration[local]'" in done.stderr

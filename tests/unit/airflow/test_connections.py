@@ -14,6 +14,8 @@ from mz_orchestration.airflow.connections import (
 )
 from mz_orchestration.errors import ConfigurationError
 
+MINE = {"host": "h", "login": "me"}
+
 
 def connection(extra: Any = None, **fields: Any) -> Connection:
     text = extra if isinstance(extra, str) or extra is None else json.dumps(extra)
@@ -111,8 +113,12 @@ def test_the_password_of_a_key_file_is_its_passphrase() -> None:
         (snowflake_config, {"extra": {"account": "a", "port": "many"}}, r"port: .*'many'"),
         (snowflake_config, {"extra": {"account": "a", "private_key_content": "x"}}, "private_key_content"),
         (object_store_config, {"extra": {"role_arn": "arn:aws:iam::1:role/r"}}, "role_arn"),
-        (materialize_config, {"extra": {"connect_timeout": "soon"}}, r"connect_timeout: .*'soon'"),
-        (materialize_config, {"extra": "sslmode=require"}, "extra is not a JSON object"),
+        (materialize_config, {**MINE, "extra": {"connect_timeout": "soon"}}, r"connect_timeout: .*'soon'"),
+        (materialize_config, {"host": "h"}, "has no login"),
+        (materialize_config, {"login": "me"}, "has no host"),
+        (object_store_config, {"extra": {"service_config": {"s3": {}}}}, "service_config"),
+        (snowflake_config, {"extra": {"account": "a", "region": "eu"}}, "region"),
+        (materialize_config, {**MINE, "extra": "sslmode=require"}, "extra is not a JSON object"),
         (object_store_config, {"extra": '["endpoint_url"]'}, "extra is not a JSON object"),
     ],
 )
