@@ -73,11 +73,11 @@ def next_command(record: RunRecord) -> str:
     if record.manifest is None:
         return export_command(record.spec, record.run_key)
     manifest = _manifest_url(record)
-    waiting = [load.target for load in record.loads.values() if load.state != "succeeded"]
-    if waiting or not record.loads:
-        target = waiting[0] if waiting else "TABLE"
-        return shlex.join(["mz-orchestration", "load", manifest, "--stage", "STAGE", "--table", target])
-    return ""
+    waiting = [(load.stage, load.target) for load in record.loads.values() if load.state != "succeeded"]
+    if not waiting and record.loads:
+        return ""
+    stage, table = waiting[0] if waiting else ("STAGE", "TABLE")
+    return shlex.join(["mz-orchestration", "load", manifest, "--stage", stage, "--table", table])
 
 
 def _runs(at: str | None) -> RunStore:

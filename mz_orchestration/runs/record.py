@@ -59,6 +59,7 @@ class LoadEntry(BaseModel):
 
     Attributes:
         target: Qualified name of the table.
+        stage: Qualified name of the stage.
         staging: Table that the files were copied into.
         rows: Rows loaded.
         query_ids: Snowflake's ids of the COPY INTO statements.
@@ -67,6 +68,7 @@ class LoadEntry(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     target: str
+    stage: str
     state: LoadState
     started_at: datetime
     finished_at: datetime | None = None

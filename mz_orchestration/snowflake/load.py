@@ -187,7 +187,13 @@ def load_flow(spec: LoadSpec, context: LoadContext) -> Flow[LoadResult]:
 
 
 def _entry(plan: LoadPlan, now: datetime) -> LoadEntry:
-    return LoadEntry(target=plan.label, state=LoadState.STARTED, started_at=now, staging=plan.new_staging())
+    return LoadEntry(
+        target=plan.label,
+        stage=identifier(*plan.stage),
+        state=LoadState.STARTED,
+        started_at=now,
+        staging=plan.new_staging(),
+    )
 
 
 def _copy_and_publish(

@@ -63,6 +63,8 @@ def test_a_corrupted_answer_publishes_nothing(
     shown = command("runs", "show", name, "--at", BASE)
     assert "failed" in shown.stdout
     assert "rows loaded" in shown.stdout
+    target = f'"DEMO"."PUBLIC"."{name}"'
+    assert f"""--stage '"DEMO"."PUBLIC"."MZ_STAGE"' --table '{target}'""" in shown.stdout
     # The next run has a true answer, and cleans up the staging table that was left to be looked at.
     again = command.load(result["manifest"], f"DEMO.PUBLIC.{name}")
     assert again.returncode == 0, again.stderr
