@@ -44,5 +44,5 @@ def test_the_record_lies_outside_every_attempt() -> None:
 
 
 def test_attempts_run_out() -> None:
-    with pytest.raises(ConfigurationError, match="new --run-key"):
+    with pytest.raises(ConfigurationError, match="new run key"):
         attempt_location(BASE, "x", "k", 100, WHEN)
