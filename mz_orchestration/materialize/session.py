@@ -129,7 +129,7 @@ class Session:
             UnavailableError: The connection was lost; the export may still be running.
         """
         outcome: list[str | psycopg.Error | None] = []
-        done = self._copied = threading.Event()
+        done = threading.Event()
 
         def execute() -> None:
             try:
@@ -139,10 +139,14 @@ class Session:
             finally:
                 done.set()
 
+        thread = threading.Thread(target=execute, name="copy-to", daemon=True)
         try:
-            threading.Thread(target=execute, name="copy-to", daemon=True).start()
+            self._copied = done
+            thread.start()
             expired = not done.wait(min(timeout, threading.TIMEOUT_MAX))
         finally:
+            if thread.ident is None:
+                done.set()  # it never began, so there is nothing to cancel
             self.cancel()
         if not outcome:
             raise UnavailableError(
@@ -235,7 +239,8 @@ def connect(config: MaterializeConfig, *, application_name: str = "") -> psycopg
         "host": config.host,
         "port": config.port,
         "user": config.user,
-        "password": config.password.get_secret_value() if config.password else None,
+        # An empty password is given as such: libpq would fill a missing one from PGPASSWORD.
+        "password": None if config.password is None else config.password.get_secret_value(),
         "dbname": config.database,
         "sslmode": config.sslmode,
         "sslrootcert": config.sslrootcert,

@@ -46,13 +46,16 @@ class MaterializeHook(DbApiHook):
         from sqlalchemy.engine import URL
 
         config = self.get_config()
+        password = "" if config.password is None else config.password.get_secret_value()
         return URL.create(
             "postgresql+psycopg",
             username=config.user,
-            password=config.password.get_secret_value() if config.password else None,
+            password=password,
             host=config.host,
             port=config.port,
             database=config.database,
+            # SQLAlchemy drops an empty password, and libpq would fill the gap from the worker's PGPASSWORD.
+            query={} if password else {"password": ""},
         )
 
     def get_uri(self) -> str:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import boto3
 import psycopg
 import pytest
+from psycopg import sql
+from pydantic import SecretStr
 
+from mz_orchestration.errors import CredentialsError, UnavailableError
 from mz_orchestration.exports.manifest import Manifest, parse_manifest
+from mz_orchestration.materialize.session import MaterializeConfig, Session, connect
 from mz_orchestration.objectstore.client import ObjectInfo, ObjectStore
 from mz_orchestration.objectstore.location import Location, parse_folder, parse_location
 from mz_orchestration.runs.key import record_location
@@ -113,6 +118,27 @@ def test_export_with_a_server_down_or_wrong_credentials(
     assert said in done.stderr
     assert done.returncode == code
     assert "wrong-secret" not in done.stderr + done.stdout
+
+
+def test_an_empty_password_is_not_filled_from_the_environment(environment: dict[str, str]) -> None:
+    """Whoever names the host must not be handed the password of the machine that connects."""
+    config = MaterializeConfig(password=SecretStr(""))
+    with pytest.raises((CredentialsError, UnavailableError), match="password"):
+        connect(config)
+    with connect(MaterializeConfig()) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_copy_whose_thread_cannot_start_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with Session() as session:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="new thread"):
+            session.copy_to(sql.SQL("SELECT 1").format(), timeout=30)
+        # Nothing is left that a cancel would have to repeat itself for.
+        assert session.cancel()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import Connection
+from pydantic import SecretStr
 
 from mz_orchestration.airflow.connections import (
     get_connection,
@@ -142,3 +143,15 @@ def test_connections_are_found_by_id(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MINE", "materialize://me:pw@mz.example.com:6876/db?cluster=exports")
     config = materialize_config(get_connection("mine"))
     assert (config.host, config.port, config.database, config.cluster) == ("mz.example.com", 6876, "db", "exports")
+
+
+def test_an_empty_password_stays_empty_for_sqlalchemy(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sqlalchemy import create_engine
+
+    from mz_orchestration.airflow.hooks.materialize import MaterializeHook
+    from mz_orchestration.materialize.session import MaterializeConfig
+
+    config = MaterializeConfig(host="h", user="me", password=SecretStr(""))
+    monkeypatch.setattr(MaterializeHook, "get_config", lambda hook: config)
+    url = MaterializeHook().sqlalchemy_url
+    assert create_engine(url).dialect.create_connect_args(url)[1]["password"] == ""
