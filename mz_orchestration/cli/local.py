@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -160,6 +161,59 @@ def down(dir: Dir = DEFAULT_DIR) -> None:
     with _plain_errors():
         was_running = stop(dir)
         typer.echo("Stopped." if was_running else f"Not running in {dir.resolve()}.")
+
+
+class Faulty(StrEnum):
+    """Servers that can be told to fail."""
+
+    MATERIALIZE = "materialize"
+
+
+@app.command()
+def fault(
+    server: Annotated[Faulty, typer.Argument(help="Where something is to go wrong.")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME=VALUE]...", help="What is to go wrong, added to what is set."),
+    ] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Forget first what was set.")] = False,
+    dir: Dir = DEFAULT_DIR,
+    as_json: Json = False,
+) -> None:
+    """Let a server of the running stack fail on purpose; with nothing but its name, show what is set.
+
+    \b
+    Materialize, for each COPY ... TO 's3://...':
+      on_disconnect=cancel                  a lost client ends the COPY (run_on: it goes on)
+      sentinel_deleted_though_failed=true   the sentinel goes, the statement fails, files are missing
+      partial_files=N                       N files are there, then it fails
+      restart_same_id=true                  the replica restarts and writes all again
+      preflight_delay=SECONDS               before the sentinel is put
+      cancel_lost_in_preflight=SECONDS      the same, and a cancel in that time is lost
+      slow_rows=SECONDS                     each row takes its time
+      sentinel_delay=SECONDS                before the sentinel is deleted
+      second_replica=SECONDS                so long after success the files are replaced
+      fail_with=TEXT                        it fails with that text
+      target=TEXT                           only where the target contains it
+      times=N                               only so often
+    """
+    values: dict[str, object] = {}
+    for change in changes or ():
+        name, equals, value = change.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{change!r} has no '='; write NAME=VALUE", param_hint="NAME=VALUE")
+        values[name] = value
+    with _plain_errors():
+        from mz_orchestration.local.materialize.faults import adjust_faults
+        from mz_orchestration.local.stack import running
+
+        set_ones = adjust_faults(running(dir), values, clear=clear).set_ones()
+        if as_json:
+            typer.echo(json.dumps({server.value: set_ones}))
+        elif set_ones:
+            typer.echo("\n".join(f"{server.value} {name}={value}" for name, value in set_ones.items()))
+        else:
+            typer.echo(f"{server.value}: nothing goes wrong on purpose.")
 
 
 @contextmanager

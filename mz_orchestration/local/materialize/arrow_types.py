@@ -123,6 +123,9 @@ _ELEMENTS = {
     2951: 2950,
     3807: 3802,
 }
+_RANGES = {3904: 23, 3906: 1700, 3908: 1114, 3910: 1184, 3912: 1082, 3926: 20}
+# What a range is asked for by, in the order of the fields of its struct.
+_RANGE_PARTS = ("lower", "upper", "lower_inc", "upper_inc", "isempty")
 # How Materialize names the types it cannot write.
 _UNSUPPORTED = {
     18: "PgLegacyChar",
@@ -135,7 +138,7 @@ _UNSUPPORTED = {
     2205: "RegClass",
     2206: "RegType",
 }
-JSON_OIDS = frozenset({3802})
+JSON_OID, JSON_ARRAY_OID = 3802, 3807
 OIDS = frozenset({26, 1028})
 
 
@@ -145,7 +148,7 @@ def refusal(column: ResultColumn) -> str | None:
     if oid == 1700 and not 0 <= numeric_scale(column.modifier) <= _MAX_SCALE:
         scale = numeric_scale(column.modifier)
         return f"{column.name}: Numeric {{ max_scale: Some(NumericMaxScale({scale})) }}"
-    if oid in _TYPES:
+    if oid in _TYPES or oid in _RANGES:
         return None
     return f"{column.name}: {_UNSUPPORTED.get(column.oid, column.type_name)}"
 
@@ -166,14 +169,24 @@ def _metadata(extension: str) -> dict[bytes, bytes]:
 
 def field(name: str, column: ResultColumn) -> pa.Field[Any]:
     """The field of a file."""
+    if column.oid in _ELEMENTS:
+        return _array_field(name, column)
+    if column.oid in _RANGES:
+        return _range_field(name, column)
+    return _plain_field(name, column.oid, column.modifier, nullable=column.nullable)
+
+
+def _plain_field(name: str, oid: int, modifier: int, *, nullable: bool) -> pa.Field[Any]:
     import pyarrow as pa
 
-    element = _ELEMENTS.get(column.oid)
-    if element is None:
-        known = _TYPES[column.oid]
-        return pa.field(name, known.arrow(column.modifier), column.nullable, _metadata(known.extension))
-    known = _TYPES[element]
-    item = pa.field("item", known.arrow(column.modifier), True, _metadata(known.extension))
+    known = _TYPES[oid]
+    return pa.field(name, known.arrow(modifier), nullable, _metadata(known.extension))
+
+
+def _array_field(name: str, column: ResultColumn) -> pa.Field[Any]:
+    import pyarrow as pa
+
+    item = _plain_field("item", _ELEMENTS[column.oid], column.modifier, nullable=True)
     struct = pa.struct(
         [
             pa.field("items", pa.list_(item), False, _metadata("array_items")),
@@ -183,13 +196,34 @@ def field(name: str, column: ResultColumn) -> pa.Field[Any]:
     return pa.field(name, struct, column.nullable, _metadata("array"))
 
 
+def _range_field(name: str, column: ResultColumn) -> pa.Field[Any]:
+    import pyarrow as pa
+
+    bound = _RANGES[column.oid]
+    struct = pa.struct(
+        [
+            _plain_field("lower", bound, -1, nullable=True),
+            _plain_field("upper", bound, -1, nullable=True),
+            *(_plain_field(part, 16, -1, nullable=False) for part in ("lower_inclusive", "upper_inclusive", "empty")),
+        ]
+    )
+    return pa.field(name, struct, column.nullable, _metadata("range"))
+
+
 def selected(columns: list[ResultColumn]) -> str:
     """The expressions to ask PostgreSQL for; the columns of the query are called ``c0``, ``c1`` and so on.
 
-    An array takes two: the elements and the number of dimensions.
+    An array takes two: the elements and the number of dimensions. A range takes five: its bounds and what they are.
     """
     out = []
     for i, column in enumerate(columns):
+        if column.oid in _RANGES:
+            bound = _TYPES[_RANGES[column.oid]].select
+            out += [
+                f"{(bound if j < 2 else '{}').format(f'{part}(q.c{i})')} AS c{i}_{j}"
+                for j, part in enumerate(_RANGE_PARTS)
+            ]
+            continue
         element = _ELEMENTS.get(column.oid)
         if element is None:
             out.append(f"{_TYPES[column.oid].select.format(f'q.c{i}')} AS c{i}")
@@ -203,6 +237,11 @@ def selected(columns: list[ResultColumn]) -> str:
 def element_oid(column: ResultColumn) -> int | None:
     """The type of an array's elements, None for other types."""
     return _ELEMENTS.get(column.oid)
+
+
+def bound_oid(column: ResultColumn) -> int | None:
+    """The type of a range's bounds, None for other types."""
+    return _RANGES.get(column.oid)
 
 
 def conversion(oid: int) -> str:

@@ -131,7 +131,7 @@ BEGIN
     END LOOP;
 END $$;
 
-CREATE FUNCTION pg_catalog.mz_version() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'v26.24.0' $$;
+CREATE FUNCTION pg_catalog.mz_version() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'v26.24.0 (local)' $$;
 
 CREATE FUNCTION pg_catalog.mz_environment_id() RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT 'local-az1-00000000-0000-0000-0000-000000000000-0'

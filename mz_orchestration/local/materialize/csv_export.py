@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from mz_orchestration.local.materialize.arrow_types import JSON_OIDS
+from mz_orchestration.local.materialize.arrow_types import JSON_ARRAY_OID, JSON_OID
 from mz_orchestration.local.materialize.errors import StatementError
 from mz_orchestration.local.materialize.job import CsvOptions, ExportJob, subquery
 from mz_orchestration.local.materialize.tokens import literal
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from mz_orchestration.local.materialize.store import MultipartFile
 
 _JSON_WITHOUT_BLANKS = r"""regexp_replace({}::text, '("(?:[^"\\]|\\.)*")|([:,]) ', '\1\2', 'g')"""
+# Of arrays of one dimension; others stay as PostgreSQL writes them.
+_JSONS_WITHOUT_BLANKS = (
+    "CASE WHEN {0} IS NULL OR array_ndims({0}) > 1 THEN {0}::text[]"
+    " ELSE ARRAY(SELECT <element> FROM unnest({0}) AS u (e)) END"
+).replace("<element>", _JSON_WITHOUT_BLANKS.format("e"))
 _ROWS_BETWEEN_CHECKS = 8192
 _WRITE_BYTES = 1 << 18
 
@@ -56,10 +61,8 @@ def write_csv(job: ExportJob, client: S3Client, options: CsvOptions) -> int:
 
 def _statement(job: ExportJob, options: CsvOptions) -> bytes:
     plan = job.plan
-    values = ", ".join(
-        _JSON_WITHOUT_BLANKS.format(f"q.c{i}") if column.oid in JSON_OIDS else f"q.c{i}"
-        for i, column in enumerate(plan.columns)
-    )
+    shown = {JSON_OID: _JSON_WITHOUT_BLANKS, JSON_ARRAY_OID: _JSONS_WITHOUT_BLANKS}
+    values = ", ".join(shown.get(column.oid, "{}").format(f"q.c{i}") for i, column in enumerate(plan.columns))
     query = f"SELECT {values} FROM {subquery(plan)}"  # noqa: S608
     how = (
         f"FORMAT csv, ENCODING 'UTF8', DELIMITER {literal(options.delimiter)}, QUOTE {literal(options.quote)}, "

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from mz_orchestration.local.materialize import wire
+from mz_orchestration.local.materialize.reading import ReadTransaction
 from mz_orchestration.local.statement_log import Outcome, StatementLog
 
 _CHUNK = 1 << 18
@@ -94,7 +95,7 @@ class Exchange:
     ) -> None:
         self._reader, self._writer = postgres
         self._client = client
-        self._client_gone = False
+        self._client_lost = False
         self._log = log
         self._rewrite_error = rewrite_error
         self._expected: deque[Expect] = deque([Expect(ends=b"Z")])
@@ -102,9 +103,12 @@ class Exchange:
         self._idle: asyncio.Future[None] | None = None
         self._names = itertools.count(1)
         self.copy_in = asyncio.Event()
+        self.client_gone = asyncio.Event()
         self.pid = 0
         self.in_transaction = False
         self.used = False
+        self.nested = False
+        self.reading: ReadTransaction | None = None
 
     # Sending
 
@@ -204,14 +208,15 @@ class Exchange:
             self._wake()
 
     async def _to_client(self, data: bytearray) -> None:
-        if not data or self._client_gone:
+        if not data or self._client_lost:
             return
         try:
             self._client.write(data)
             await self._client.drain()
         except ConnectionError:
             # A lost client does not stop what its statement began.
-            self._client_gone = True
+            self._client_lost = True
+            self.client_gone.set()
 
     def _wake(self) -> None:
         if self._idle is not None and not self._expected:
@@ -248,7 +253,7 @@ class Exchange:
             self._expected.popleft()
             self._finish(head)
         if letter == b"Z" and body == b"I":
-            self.in_transaction = self.used = False
+            self._leave_transaction()
         return replaced
 
     def _complete(self, record: Record, letter: bytes, body: bytes) -> bytes | None:
@@ -256,12 +261,19 @@ class Exchange:
         shown = record.tag or tag
         self._write_log(record, "ok", tag=shown)
         if shown.startswith(("BEGIN", "START TRANSACTION")):
-            self.in_transaction, self.used = True, False
+            self._leave_transaction()
+            self.in_transaction = True
         elif shown.startswith(("COMMIT", "ROLLBACK")) and not shown.startswith("ROLLBACK TO"):
-            self.in_transaction = self.used = False
+            self._leave_transaction()
+        elif shown == "SAVEPOINT":
+            self.nested = True
         elif not shown.startswith(_READS_NOTHING):
             self.used = True
         return wire.message(b"C", wire.cstring(record.tag)) if record.tag and letter == b"C" else None
+
+    def _leave_transaction(self) -> None:
+        self.in_transaction = self.used = self.nested = False
+        self.reading = None
 
     async def _handle_error(self, head: Expect | None, body: bytes) -> bytes:
         fields = wire.error_fields(body)
@@ -295,6 +307,7 @@ class Exchange:
 
     def _abandon(self) -> None:
         self._skipping = True
+        self._leave_transaction()
         while self._expected:
             self._finish(self._expected.popleft(), failed=True)
         self._wake()

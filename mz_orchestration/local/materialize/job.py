@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from mz_orchestration.local.materialize.arrow_types import ResultColumn
 from mz_orchestration.local.materialize.errors import StatementError
+from mz_orchestration.local.materialize.faults import Faults
+from mz_orchestration.local.materialize.file_faults import FaultyFile, FileFaults, LateFile
 from mz_orchestration.local.materialize.store import AwsSettings, Keys, MultipartFile
 from mz_orchestration.local.materialize.tokens import identifier, literal
 
@@ -77,6 +79,8 @@ class ExportPlan:
         keys: the names of the objects.
         max_file_size: where a file ends and the next begins.
         batches: over how many chains of files the rows are spread.
+        faults: what goes wrong on purpose.
+        late: whether it is the work of a second replica, whose files replace those of the first.
     """
 
     conninfo: str
@@ -88,10 +92,18 @@ class ExportPlan:
     keys: Keys
     max_file_size: int
     batches: int
+    faults: Faults
+    late: bool = False
 
 
 class ExportJob:
-    """A running export."""
+    """A running export.
+
+    Attributes:
+        plan: what it does.
+        file_faults: what goes wrong with its files.
+        registered: called in the thread of the export once the sentinel is put.
+    """
 
     def __init__(self, plan: ExportPlan) -> None:
         self.plan = plan
@@ -99,12 +111,22 @@ class ExportJob:
         self._interrupt: Callable[[], None] | None = None
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(_UPLOADERS, thread_name_prefix="upload")
+        self.file_faults = FileFaults(plan.faults)
+        self.registered: Callable[[], object] = lambda: None
 
     def open(self, client: S3Client, batch: int, file: int) -> MultipartFile:
         """Begin a data file."""
         extension = "parquet" if self.plan.csv is None else "csv"
         key = self.plan.keys.data(batch, file, extension)
-        return MultipartFile(client, self.plan.keys.bucket, key, self._pool)
+        bucket = self.plan.keys.bucket
+        if self.plan.late:
+            return LateFile(client, bucket, key, self._pool)
+        return FaultyFile(client, bucket, key, self._pool, self.file_faults, batch)
+
+    def pause(self, seconds: float) -> None:
+        """Wait, and stop here if the export was cancelled."""
+        self._cancelled.wait(seconds)
+        self.check()
 
     def cancel(self) -> None:
         """Make it stop soon, wherever it is; may be called from any thread."""

@@ -23,6 +23,14 @@ _SLICE_ROWS = 65536
 # Row groups are closed by their size, as a share of the size of a file.
 _ROW_GROUP_SHARE = 0.2
 _PRECISION = 38
+# From Materialize's first day, 4714-11-24 BC, in days, and in microseconds of days.
+_FIRST_DAY, _DAY = -2440588, 86_400_000_000
+_FIRST_AND_LAST = {
+    "date32": (_FIRST_DAY, 2**31),
+    "timestamp": (_FIRST_DAY * _DAY, 2**63),
+    "time64": (0, _DAY - 1),
+}
+_SQL_NAMES = {"date32": "date", "timestamp": "timestamp", "time64": "time"}
 # Takes the blank after each colon and comma that is not inside a string.
 _JSON_SPACES = r'("(?:[^"\\]|\\.)*")|([:,]) '
 _POSTGRES_ERROR = re.compile(r"ERROR:\s+(?P<message>.*?)(?:\nLINE|\nDETAIL|\nCONTEXT|\n\nQuery was|\n?$)", re.DOTALL)
@@ -154,8 +162,11 @@ def _convert(batch: pa.RecordBatch, columns: list[ResultColumn], schema: pa.Sche
     arrays = []
     at = 0
     for column, field in zip(columns, schema, strict=True):
-        element = arrow_types.element_oid(column)
-        if element is None:
+        element, bound = arrow_types.element_oid(column), arrow_types.bound_oid(column)
+        if bound is not None:
+            arrays.append(_range(batch.columns[at : at + 5], field.type, bound))
+            at += 5
+        elif element is None:
             arrays.append(_values(batch.column(at), field.type, column.oid))
             at += 1
         else:
@@ -169,6 +180,7 @@ def _values(values: Any, wanted: Any, oid: int) -> Any:
     import pyarrow.compute as pc
 
     kind = arrow_types.conversion(oid)
+    _refuse_beyond_range(values)
     if kind == "json":
         values = pc.replace_substring_regex(values, _JSON_SPACES, r"\1\2")
     if kind == "decimal":
@@ -181,6 +193,31 @@ def _values(values: Any, wanted: Any, oid: int) -> Any:
         raw = [None if v is None else bytes.fromhex(v.replace("-", "")) for v in values.to_pylist()]
         return pa.array(raw, wanted)
     return values.cast(wanted)
+
+
+def _refuse_beyond_range(values: pa.Array[Any]) -> None:
+    """Refuse what PostgreSQL has and Materialize has not: infinity, which arrives wrapped around, and 24:00."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = str(values.type).partition("[")[0]
+    if kind not in _FIRST_AND_LAST:
+        return
+    number = pa.int32() if kind == "date32" else pa.int64()
+    found: Any = pc.min_max(values.view(number))
+    first, last = _FIRST_AND_LAST[kind]
+    if found["min"].is_valid and not first <= found["min"].as_py() <= found["max"].as_py() <= last:
+        raise StatementError(f"Evaluation error: {_SQL_NAMES[kind]} out of range")
+
+
+def _range(parts: list[Any], wanted: Any, bound: int) -> pa.Array[Any]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    fields = list(wanted)
+    bounds = [_values(part, field.type, bound) for part, field in zip(parts[:2], fields[:2], strict=True)]
+    flags = [part.fill_null(False) for part in parts[2:]]
+    return pa.StructArray.from_arrays([*bounds, *flags], fields=fields, mask=pc.is_null(parts[-1]))
 
 
 def _explain_decimals(values: pa.Array[Any], scale: int) -> None:

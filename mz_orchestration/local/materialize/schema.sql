@@ -343,3 +343,68 @@ SELECT id, name, 10, true, '25cc'
   FROM (VALUES ('s1', 'mz_system'), ('s2', 'mz_catalog_server'), ('u1', 'quickstart')) c (id, name);
 SELECT setval('mz_local.cluster_ids', 1);
 SELECT mz_local.set_replicas(id, '{r1}', '25cc') FROM mz_local.clusters;
+
+-- What is to go wrong on purpose: the latest row counts. Only ever added to, so that nobody waits for anybody.
+CREATE TABLE mz_local.faults (
+    id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    settings jsonb NOT NULL
+);
+GRANT SELECT, INSERT ON mz_local.faults TO materialize;
+
+-- A row of a COPY that is to take its time; true, always.
+CREATE FUNCTION mz_local.drag(seconds float8) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    IF clock_timestamp() < statement_timestamp() + interval '1 minute' THEN
+        PERFORM pg_sleep(seconds);
+    END IF;
+    RETURN true;
+END $$;
+
+-- Waits for a lock of the transaction, whoever cancels it.
+CREATE FUNCTION mz_local.lock_regardless(class int, number int) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    LOOP
+        BEGIN
+            PERFORM pg_advisory_xact_lock(class, number);
+            RETURN;
+        EXCEPTION WHEN query_canceled THEN
+            NULL;
+        END;
+    END LOOP;
+END $$;
+
+CREATE FUNCTION mz_local.is_system(schema name) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT schema IN ('pg_catalog', 'information_schema', 'mz_catalog', 'mz_internal', 'mz_local')
+$$;
+
+-- The collections that hold the rows of these relations: tables, materialized views and the system's own relations.
+CREATE FUNCTION mz_local.collections(relations oid[]) RETURNS TABLE (oid oid, name text)
+LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
+    WITH RECURSIVE items AS (
+        SELECT c.oid, format('"%s.%s.%s"', current_database(), n.nspname, c.relname) AS name,
+               c.relkind = 'v' AND NOT mz_local.is_system(n.nspname)
+               AND NOT EXISTS (SELECT FROM mz_local.materialized_views m WHERE m.oid = c.oid) AS is_view
+          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm')
+    ), used AS (
+        SELECT i.* FROM items i WHERE i.oid = ANY (relations)
+        UNION
+        SELECT i.*
+          FROM used u
+          JOIN pg_rewrite r ON u.is_view AND r.ev_class = u.oid
+          JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+                          AND d.refclassid = 'pg_class'::regclass
+          JOIN items i ON i.oid = d.refobjid
+    )
+    SELECT u.oid, u.name FROM used u WHERE NOT u.is_view
+$$;
+
+-- The collections of all objects in the schemas of these relations; the system's schemas count as one.
+CREATE FUNCTION mz_local.timedomain(relations oid[]) RETURNS TABLE (oid oid, name text)
+LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
+    SELECT (mz_local.collections(array_agg(other.oid))).*
+      FROM (SELECT DISTINCT n.oid, mz_local.is_system(n.nspname) AS is_system
+              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY (relations)) s
+      JOIN pg_namespace n ON n.oid = s.oid OR (s.is_system AND mz_local.is_system(n.nspname))
+      JOIN pg_class other ON other.relnamespace = n.oid
+$$;

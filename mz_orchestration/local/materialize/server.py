@@ -15,6 +15,7 @@ from mz_orchestration.local.materialize.postgres import DATABASE
 from mz_orchestration.local.materialize.session import Session
 from mz_orchestration.local.materialize.startup import read_startup, startup_message
 from mz_orchestration.local.materialize.statements import Work
+from mz_orchestration.local.materialize.timeline import Timeline
 from mz_orchestration.local.materialize.wire import (
     CANCEL_REQUEST,
     GSS_REQUEST,
@@ -24,6 +25,14 @@ from mz_orchestration.local.materialize.wire import (
 from mz_orchestration.local.statement_log import StatementLog
 
 _STARTUP_SECONDS = 60.0
+# Longer than anything but DDL in an open transaction holds a lock that planning needs.
+_PLANNING_LOCK_TIMEOUT = "100ms"
+_SET_FOR_PLANNING = "SELECT set_config('search_path', %s, true), set_config('lock_timeout', %s, true)"
+# Run twice: what the first time sees is this query's own.
+_LOCKED = (
+    "SELECT c.oid::bigint, c.relname FROM pg_locks l JOIN pg_class c ON c.oid = l.relation"
+    " WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation'"
+)
 
 
 class AdminConnection:
@@ -38,6 +47,24 @@ class AdminConnection:
         async with self._turn:
             cursor = await self._connection.execute(sql.encode(), values or None)
             return await cursor.fetchall()
+
+    async def named(self, query: str, search_path: str) -> list[tuple[int, str]] | None:
+        """The relations that planning the query locks, with their names; None when it cannot be planned here."""
+        async with self._turn:
+            try:
+                await self._connection.execute("BEGIN")
+                await self._connection.execute(_SET_FOR_PLANNING, [search_path, _PLANNING_LOCK_TIMEOUT])
+                await self._connection.execute(_LOCKED)
+                # The extended protocol takes one statement, whatever a client may have sent.
+                await self._connection.execute(f"PREPARE planned AS {query}".encode(), binary=True)
+                cursor = await self._connection.execute(_LOCKED)
+                return [(int(str(oid)), str(name)) for oid, name in await cursor.fetchall()]
+            except psycopg.Error:
+                # Temporary and uncommitted objects are the client's own; what else is wrong, PostgreSQL tells it.
+                return None
+            finally:
+                await self._connection.execute("ROLLBACK")
+                await self._connection.execute("DEALLOCATE ALL")
 
     async def close(self) -> None:
         """Disconnect."""
@@ -56,9 +83,10 @@ class Server:
 
     async def start(self, host: str, port: int) -> int:
         """Listen and return the port."""
-        connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
+        connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True, prepare_threshold=None)
         self._admin = AdminConnection(connection)
-        self._work = ProxyWork(self._admin, self._conninfo, self._workers)
+        self._timeline = Timeline(self._admin)
+        self._work = ProxyWork(self._admin, self._timeline, self._conninfo, self._workers)
         self._listener = await asyncio.start_server(self._accept, host, port)
         return int(self._listener.sockets[0].getsockname()[1])
 
@@ -102,7 +130,7 @@ class Server:
             user = dict(startup_parameters(body)).get("user", "")
             errors = ErrorTexts(self._admin, user)
             exchange = Exchange(upstream, writer, self._log, errors.rewrite)
-            await Session(reader, exchange, self._carry_out).run()
+            await Session(reader, exchange, self._carry_out, self._timeline.enter).run()
         finally:
             upstream[1].close()
 

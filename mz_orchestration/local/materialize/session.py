@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mz_orchestration.local.materialize import wire
+from mz_orchestration.local.materialize.client_messages import ClientMessages
 from mz_orchestration.local.materialize.errors import StatementError
 from mz_orchestration.local.materialize.exchange import (
     Exchange,
@@ -17,6 +18,7 @@ from mz_orchestration.local.materialize.exchange import (
     StatementFailed,
     simple_query,
 )
+from mz_orchestration.local.materialize.relations import query_of
 from mz_orchestration.local.materialize.statements import (
     NOTHING,
     Rewrite,
@@ -29,12 +31,14 @@ from mz_orchestration.local.materialize.statements import (
 )
 from mz_orchestration.local.materialize.tokens import Piece, split
 
-_CHUNK = 1 << 18
 _GOODBYE_SECONDS = 10.0
-_COPY_DATA = ord("d")
 
 Worker = Callable[[Exchange, Record, Work], Awaitable[str]]
 """Carries out a statement and returns its tag; raises StatementError or StatementFailed."""
+
+
+Enter = Callable[[Exchange, Record, str], Awaitable[None]]
+"""Lets a query take part in the open transaction; raises the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +57,14 @@ class Prepared:
 class Session:
     """The client's side of a connection whose other side is an :class:`Exchange`."""
 
-    def __init__(self, reader: asyncio.StreamReader, exchange: Exchange, worker: Worker) -> None:
-        self._reader = reader
+    def __init__(self, reader: asyncio.StreamReader, exchange: Exchange, worker: Worker, enter: Enter) -> None:
+        self._client = ClientMessages(reader, exchange)
         self._exchange = exchange
         self._worker = worker
+        self._enter = enter
+        self._began = False
         self._statements: dict[bytes, Prepared] = {}
         self._portals: dict[bytes, Prepared] = {}
-        self._buffer = bytearray()
 
     async def run(self) -> None:
         """Serve until either side closes."""
@@ -79,38 +84,13 @@ class Session:
 
     async def _serve(self) -> None:
         try:
-            while (head := await self._message()) is not None:
+            while (head := await self._client.next()) is not None:
                 kind, body = head
                 if kind == ord("X"):
                     return
                 await self._handle(kind, body)
         except ConnectionError:
             return
-
-    async def _message(self) -> tuple[int, bytes] | None:
-        """The next message that is not data of a COPY; such data goes straight through."""
-        buffer = self._buffer
-        while True:
-            at = 0
-            while len(buffer) - at >= 5:
-                end = at + 1 + int.from_bytes(buffer[at + 1 : at + 5], "big")
-                if end > len(buffer):
-                    break
-                if buffer[at] != _COPY_DATA:
-                    data, kind, body = bytes(buffer[:at]), buffer[at], bytes(buffer[at + 5 : end])
-                    del buffer[:end]
-                    if data:
-                        await self._exchange.send(data)
-                    return kind, body
-                at = end
-            if at:
-                data = bytes(buffer[:at])
-                del buffer[:at]
-                await self._exchange.send(data)
-            chunk = await self._reader.read(_CHUNK)
-            if not chunk:
-                return None
-            buffer += chunk
 
     async def _handle(self, kind: int, body: bytes) -> None:
         letter = bytes((kind,))
@@ -127,11 +107,14 @@ class Session:
     async def _simple(self, body: bytes) -> None:
         text = wire.text_of(body[:-1])
         if not needs_tokens(text):
+            if not await self._may_read(Record(text)):
+                await self._exchange.send(wire.SYNC, Expect(b"Z"))
+                return
             await self._exchange.send(wire.message(b"Q", body), simple_query([Record(text)], rewritten=False))
             return
         pieces = split(text)
         treatments = [classify(piece) for piece in pieces]
-        if any(treatment is not None and not isinstance(treatment, Rewrite) for treatment in treatments):
+        if any(_is_work(treatment) for treatment in treatments) or await self._reads_in_transaction(pieces):
             await self._one_by_one(pieces, treatments)
             return
         records = []
@@ -156,6 +139,8 @@ class Session:
         """Carry out the statements of one query through the extended protocol, whose Sync ends the transaction."""
         for index, (piece, treatment) in enumerate(zip(pieces, treatments, strict=True)):
             record = Record(piece.text)
+            if treatment is None and not await self._may_read(record):
+                break
             if treatment is not None and not isinstance(treatment, Rewrite):
                 if not await self._work(record, treatment, None, pieces[:index]):
                     break
@@ -182,7 +167,7 @@ class Session:
         either: list[asyncio.Future[Any]] = [ended, wants_data]
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            while not ended.done() and (head := await self._message()) is not None:
+            while not ended.done() and (head := await self._client.next()) is not None:
                 kind, body = head
                 # PostgreSQL took the earlier Flush for a part of the data.
                 await self._exchange.send(wire.message(bytes((kind,)), body) + wire.FLUSH)
@@ -240,6 +225,9 @@ class Session:
             if checked is not treatment:
                 await self._run_own(record, checked.sql)
                 return
+            self._began = self._began or _begins(prepared.sql)
+        elif not await self._may_read(record):
+            return
         await self._exchange.send(
             wire.message(b"E", body),
             Expect(b"CIs", deque([record]), rewritten=treatment is not None),
@@ -250,6 +238,41 @@ class Session:
         known.pop(body[1:-1], None)
         await self._exchange.send(wire.message(b"C", body), Expect(b"3"))
 
+    # Transactions
+
+    async def _in_transaction(self) -> bool:
+        if self._began:
+            # Its answer may still be on its way.
+            self._began = not await self._exchange.settle()
+        return self._exchange.in_transaction
+
+    async def _may_read(self, record: Record) -> bool:
+        """Let a query take part in the open transaction, if there is one and it is one; False when it was refused."""
+        if _begins(record.sql):
+            self._began = True
+            return True
+        if not await self._in_transaction():
+            return True
+        pieces = split(record.sql)
+        query = query_of(pieces[0]) if len(pieces) == 1 else None
+        if query is None:
+            return True
+        if not await self._exchange.settle():
+            return False
+        try:
+            await self._enter(self._exchange, record, query)
+        except StatementFailed:
+            return False
+        except StatementError as error:
+            await self._run_own(record, refuse(error).sql)
+            return False
+        return True
+
+    async def _reads_in_transaction(self, pieces: list[Piece]) -> bool:
+        begins = [piece.tokens[0].keyword in _BEGIN for piece in pieces]
+        self._began = self._began or any(begins)
+        return (any(begins) or await self._in_transaction()) and any(query_of(piece) for piece in pieces)
+
     # Statements the proxy carries out
 
     async def _work(self, record: Record, work: Work, portal: bytes | None, before: list[Piece]) -> bool:
@@ -259,7 +282,8 @@ class Session:
         try:
             if isinstance(work, Validate):
                 self._check_place(work.fresh, before)
-            record.tag = await self._worker(self._exchange, record, work)
+            async with self._client.watched():
+                record.tag = await self._worker(self._exchange, record, work)
         except StatementFailed:
             return False
         except StatementError as error:
@@ -297,6 +321,13 @@ class Session:
         if fresh.startswith("SET"):
             raise StatementError("SET cluster cannot be called in an active transaction", "25001")
         raise StatementError(f"{fresh} cannot be run inside a transaction block", "25001")
+
+
+def _begins(sql: str) -> bool:
+    return sql.lstrip()[:5].upper() in _BEGIN
+
+
+_BEGIN = ("BEGIN", "START")
 
 
 def _is_work(treatment: Treatment) -> bool:

@@ -123,13 +123,19 @@ def _set(piece: Piece) -> Treatment:
 
 
 def _isolation(piece: Piece) -> Treatment:
-    # PostgreSQL's repeatable read gives the one timestamp a transaction of Materialize has.
+    # PostgreSQL's repeatable read gives the one timestamp a transaction of Materialize has at every level.
     words = [token.keyword for token in piece.tokens]
-    for i in range(len(words) - 3):
-        if words[i : i + 4] == ["ISOLATION", "LEVEL", "STRICT", "SERIALIZABLE"]:
-            first, last = piece.tokens[i + 2], piece.tokens[i + 3]
-            return Rewrite(f"{piece.text[: first.start]}REPEATABLE READ{piece.text[last.end :]}")
+    for i in range(len(words) - 2):
+        if words[i : i + 2] == ["ISOLATION", "LEVEL"]:
+            level = words[i + 2 : i + 4]
+            length = 1 if level[0] == "SERIALIZABLE" else 2
+            if level[:length] in _LEVELS:
+                first, last = piece.tokens[i + 2], piece.tokens[i + 1 + length]
+                return Rewrite(f"{piece.text[: first.start]}REPEATABLE READ{piece.text[last.end :]}")
     return None
+
+
+_LEVELS = (["STRICT", "SERIALIZABLE"], ["SERIALIZABLE"], ["READ", "COMMITTED"], ["READ", "UNCOMMITTED"])
 
 
 def _reset(piece: Piece) -> Treatment:

@@ -178,6 +178,11 @@ class Keys:
     identifier: str
 
     @property
+    def uri(self) -> str:
+        """The target, with one slash at its end."""
+        return f"s3://{self.bucket}/{self.prefix}/"
+
+    @property
     def sentinel(self) -> str:
         """The object that is there while the COPY runs."""
         return f"{self.prefix}/mz-{self.identifier}-INCOMPLETE"
@@ -208,8 +213,13 @@ def preflight(client: S3Client, keys: Keys) -> None:
 
 def put_sentinel(client: S3Client, keys: Keys) -> None:
     """Mark the path as incomplete."""
+    put_object(client, keys.bucket, keys.sentinel, b"")
+
+
+def put_object(client: S3Client, bucket: str, key: str, body: bytes) -> None:
+    """Write an object in one request."""
     with _aws_errors():
-        client.put_object(Bucket=keys.bucket, Key=keys.sentinel, Body=b"")
+        client.put_object(Bucket=bucket, Key=key, Body=body)
 
 
 def delete_sentinel(client: S3Client, keys: Keys) -> None:
@@ -227,12 +237,15 @@ class MultipartFile(io.RawIOBase):
     def __init__(self, client: S3Client, bucket: str, key: str, pool: ThreadPoolExecutor) -> None:
         super().__init__()
         self._client, self._bucket, self._key, self._pool = client, bucket, key, pool
-        with _aws_errors():
-            self._upload = client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+        self._upload = self._begin()
         self._buffer = bytearray()
         self._parts: list[Future[str]] = []
         self._running: deque[Future[str]] = deque()
         self._size = 0
+
+    def _begin(self) -> str:
+        with _aws_errors():
+            return self._client.create_multipart_upload(Bucket=self._bucket, Key=self._key)["UploadId"]
 
     def writable(self) -> bool:
         """It is for writing only."""
@@ -270,9 +283,17 @@ class MultipartFile(io.RawIOBase):
 
     def complete(self) -> None:
         """Upload the rest and make the object visible."""
+        self.upload_rest()
+        self.publish()
+
+    def upload_rest(self) -> None:
+        """Upload what was written and is not on its way yet."""
         if self._buffer or not self._parts:
             self._send(bytes(self._buffer))
             self._buffer.clear()
+
+    def publish(self) -> None:
+        """Make the object visible."""
         tags = [future.result() for future in self._parts]
         with _aws_errors():
             self._client.complete_multipart_upload(

@@ -134,18 +134,23 @@ def bucket(s3: Any) -> Bucket:
     return Bucket(s3, f"test-{next(_numbers):04}/")
 
 
+def prepare(connection: psycopg.Connection[Any], endpoint: str) -> None:
+    """What every COPY of these tests needs."""
+    connection.execute(f"CREATE SECRET local_key AS '{KEYS['aws_secret_access_key']}'")
+    connection.execute(
+        "CREATE CONNECTION local_s3 TO AWS (ACCESS KEY ID = 'local', SECRET ACCESS KEY = SECRET local_key,"
+        f" ENDPOINT = '{endpoint}', REGION = 'us-east-1')"
+    )
+    connection.execute("CREATE TABLE numbers AS SELECT i AS n, 'row ' || i AS t FROM generate_series(1, 500) i")
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, endpoint: str, s3: Any) -> Iterator[StandIn]:
     running = launch(tmp_path_factory.mktemp("stand-in") / "state")
     with running.connect() as connection:
-        connection.execute(f"CREATE SECRET local_key AS '{KEYS['aws_secret_access_key']}'")
-        connection.execute(
-            "CREATE CONNECTION local_s3 TO AWS (ACCESS KEY ID = 'local', SECRET ACCESS KEY = SECRET local_key,"
-            f" ENDPOINT = '{endpoint}', REGION = 'us-east-1')"
-        )
+        prepare(connection, endpoint)
         connection.execute("CREATE CONNECTION some_kafka TO KAFKA (BROKER 'localhost:9092')")
         connection.execute("CREATE CLUSTER nobody (SIZE = '25cc', REPLICATION FACTOR = 0)")
-        connection.execute("CREATE TABLE numbers AS SELECT i AS n, 'row ' || i AS t FROM generate_series(1, 500) i")
     yield running
     end(running)
 

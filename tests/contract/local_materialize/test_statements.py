@@ -317,7 +317,7 @@ def test_the_catalog(connection: psycopg.Connection[Any]) -> None:
     assert _one(connection, "SELECT database_id IS NULL FROM mz_schemas WHERE name = 'mz_catalog'") is True
     assert _one(connection, "SELECT name FROM mz_databases") == "materialize"
     assert _one(connection, "SELECT count(*) FROM mz_cluster_replicas r JOIN mz_clusters c ON c.id = r.cluster_id") >= 3
-    assert _one(connection, "SELECT mz_version()") == "v26.24.0"
+    assert _one(connection, "SELECT mz_version()") == "v26.24.0 (local)"
     assert "-" in _one(connection, "SELECT mz_environment_id()")
     assert _one(connection, "SELECT abs(mz_now() - extract(epoch FROM now()) * 1000) < 1") is True
     assert _one(connection, "SHOW TimeZone") == "UTC"

@@ -50,6 +50,16 @@ def test_both_readers_agree(tmp_path: Path, rows: list[tuple[str | None, ...]]) 
     assert read(tmp_path / "a.csv", data, MATERIALIZE) == exact
 
 
+def test_the_transaction_survives_what_the_fast_reader_cannot_take(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'"two\r\nlines",b,c\nd,e,f\n')
+    connection = duckdb.connect()
+    connection.begin()
+    source = csv_files.open_csv(connection, path, MATERIALIZE, 3)
+    rows = connection.execute(f"SELECT * FROM {source.sql} AS src").fetchall()
+    assert rows == [("two\r\nlines", "b", "c"), ("d", "e", "f")]
+
+
 def test_the_exact_reader_takes_what_the_standard_library_writes() -> None:
     rows = [["a", 'say "x"', "1,2"], ["line\nbreak", "", "é"]]
     out = io.StringIO()
