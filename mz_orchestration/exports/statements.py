@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from psycopg import sql
 
 from mz_orchestration.exports.spec import ExportSpec
 from mz_orchestration.materialize.names import parse_object_name
+from mz_orchestration.materialize.sql_types import parse_type
 from mz_orchestration.materialize.types import Column
+
+# Text that is cast to jsonb holds JSON; anything else becomes JSON.
+_READ_AS_JSON = ("text", "varchar", "char", "jsonb")
 
 
 def describe_statement(spec: ExportSpec) -> sql.Composed:
@@ -16,18 +21,37 @@ def describe_statement(spec: ExportSpec) -> sql.Composed:
     return sql.SQL("SELECT * FROM {} LIMIT 0").format(_source(spec))
 
 
-def copy_statement(spec: ExportSpec, columns: list[Column] | None, path: str) -> sql.Composed:
+def read_statement(specs: Iterable[ExportSpec]) -> sql.Composed:
+    """The first statement of a transaction that will read all of these at one logical timestamp.
+
+    It answers that timestamp and the server's version, and reads no row: a transaction may reach only what its
+    first statement names, and holds back compaction of just that.
+    """
+    named = [sql.SQL("SELECT 1 FROM {} WHERE false").format(_source(spec)) for spec in specs]
+    held = sql.SQL(" UNION ALL ").join([*named, sql.SQL("SELECT 1")])
+    return sql.SQL("SELECT mz_now()::text, mz_version() FROM ({}) AS held").format(held)
+
+
+def count_statement(spec: ExportSpec, as_of: int | None = None) -> sql.Composed:
+    """Counts the rows of what is to be exported."""
+    return sql.SQL("SELECT count(*) FROM {}{}").format(_source(spec), _as_of(as_of))
+
+
+def copy_statement(spec: ExportSpec, columns: list[Column] | None, path: str, as_of: int | None = None) -> sql.Composed:
     """``COPY ... TO`` the given path.
 
     Args:
         spec: What to export.
         columns: With their casts; None when they are not known yet (a dry run).
         path: The attempt's own URL.
+        as_of: Logical timestamp to read at, held by another session; None means the session's own.
     """
     what: sql.Composable
     if columns is not None and any(column.cast for column in columns):
         listed = sql.SQL(", ").join(_projected(column) for column in columns)
-        what = sql.SQL("(SELECT {} FROM {})").format(listed, _source(spec))
+        what = sql.SQL("(SELECT {} FROM {}{})").format(listed, _source(spec), _as_of(as_of))
+    elif as_of is not None:
+        what = sql.SQL("(SELECT * FROM {}{})").format(_source(spec), _as_of(as_of))
     elif spec.query is not None:
         what = _query(spec.query)
     else:
@@ -39,16 +63,24 @@ def _projected(column: Column) -> sql.Composable:
     name = sql.Identifier(column.name)
     if column.cast is None:
         return name
-    if column.cast == "jsonb":
-        return sql.SQL("to_jsonb({}) AS {}").format(name, name)
-    # The cast comes from our own table of types, never from outside.
-    return sql.SQL("{}::{} AS {}").format(name, _trusted(column.cast), name)
+    if column.cast == "jsonb" and (column.array or column.type not in _READ_AS_JSON):
+        # To Materialize's to_jsonb only these elements are strings, not numbers (src/sql/src/plan/typeconv.rs).
+        numbers = column.array and column.type in ("bigint", "uint2", "uint4", "uint8")
+        value = sql.SQL("{}::numeric[]").format(name) if numbers else name
+        return sql.SQL("to_jsonb({}) AS {}").format(value, name)
+    # A type has no parameters; this text is put together from a closed list of words and numbers.
+    return sql.SQL("{}::{} AS {}").format(name, _trusted(parse_type(column.cast).text), name)
 
 
 def _source(spec: ExportSpec) -> sql.Composable:
     if spec.query is None:
         return _identifier(spec.object)
     return sql.SQL("{} AS q").format(_query(spec.query))
+
+
+def _as_of(timestamp: int | None) -> sql.Composable:
+    # Materialize takes a constant only, no parameter.
+    return sql.SQL("") if timestamp is None else sql.SQL(" AS OF {}").format(sql.Literal(timestamp))
 
 
 def _query(query: str) -> sql.Composable:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from psycopg import sql
 
 from mz_orchestration.materialize.names import parse_object_name
+
+SHOW_CLUSTER = sql.SQL("SHOW cluster").format()
+BEGIN = sql.SQL("BEGIN").format()
 
 
 def use_cluster(name: str) -> sql.Composed:
@@ -25,11 +26,16 @@ def connection_types(name: str) -> sql.Composed:
     return sql.SQL("SELECT type FROM mz_catalog.mz_connections WHERE name = {}").format(sql.Literal(last))
 
 
-def count_sessions(pid: int, before: datetime) -> sql.Composed:
-    """Asks whether a session is still there that connected before a moment; ids come round again after a restart."""
-    return sql.SQL(
-        "SELECT count(*) FROM mz_internal.mz_sessions WHERE connection_id::bigint = {} AND connected_at <= {}"
-    ).format(sql.Literal(pid), sql.Literal(before))
+def session_of(pid: int) -> sql.Composed:
+    """Asks for the id of the session with a backend; unlike the backend's, it never comes round again."""
+    return sql.SQL("SELECT id::text FROM mz_internal.mz_sessions WHERE connection_id::bigint = {}").format(
+        sql.Literal(pid)
+    )
+
+
+def count_sessions(id: str) -> sql.Composed:
+    """Asks whether a session is still there."""
+    return sql.SQL("SELECT count(*) FROM mz_internal.mz_sessions WHERE id::text = {}").format(sql.Literal(id))
 
 
 def cancel_backend(pid: int) -> sql.Composed:

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime, timedelta
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -22,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from mz_orchestration import __version__
 from mz_orchestration.errors import (
     ConfigurationError,
+    ConnectionLostError,
     CredentialsError,
     DeadlineError,
     ExportError,
@@ -32,9 +34,12 @@ from mz_orchestration.errors import (
 from mz_orchestration.materialize import look_ups
 from mz_orchestration.materialize.types import Column, type_name
 
+T = TypeVar("T")
+
 _CANCEL_EVERY = 1.0
 _CANCELS = 60
-_CLOCK_SKEW = timedelta(minutes=2)
+# Nothing was said at all, or a goodbye: shutting down, starting up, idle for too long in a transaction.
+_LOST = frozenset({None, "57P01", "57P02", "57P03", "25P03"})
 
 
 class MaterializeConfig(BaseModel):
@@ -58,6 +63,14 @@ class MaterializeConfig(BaseModel):
     connect_timeout: int = 10
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an open read transaction reads: logical timestamp in milliseconds since 1970, and the server's version."""
+
+    timestamp: int
+    version: str
+
+
 class Session:
     """An open session; close it or use it as a context manager.
 
@@ -68,8 +81,8 @@ class Session:
 
     def __init__(self, config: MaterializeConfig | None = None, *, application_name: str = "") -> None:
         config = config or MaterializeConfig()
-        self._copied = threading.Event()
-        self._copied.set()
+        self._done = threading.Event()
+        self._done.set()
         self._connection = connect(config, application_name=application_name)
 
     def __enter__(self) -> Session:
@@ -113,6 +126,38 @@ class Session:
             )
         return columns
 
+    def cluster(self) -> str:
+        """The cluster that statements of this session run on."""
+        return str(self._one(look_ups.SHOW_CLUSTER))
+
+    def begin_read(self, statement: sql.Composed) -> Reading:
+        """Open a read transaction; everything in it reads at one logical timestamp, held back from compaction.
+
+        Args:
+            statement: Its first statement, which names all that it will read; one row of ``mz_now()`` and
+                ``mz_version()``.
+        """
+        try:
+            self._connection.execute(look_ups.BEGIN)
+            [row] = self._connection.execute(statement).fetchall()
+        except psycopg.Error as error:
+            raise _refused(error) from None
+        return Reading(int(row[0]), str(row[1]))
+
+    def end_read(self) -> None:
+        """End the read transaction, if one is open; never raises, since nothing depends on it."""
+        with suppress(psycopg.Error, OSError):
+            self._connection.rollback()
+
+    def count(self, statement: sql.Composed, *, timeout: float) -> int:
+        """The answer of a ``SELECT count(*)``, with the deadline and the errors of `copy_to`."""
+        rows = self._within(timeout, lambda: self._connection.execute(statement).fetchall(), "count")
+        return int(rows[0][0])
+
+    def keep_alive(self) -> None:
+        """Show an open transaction to be in use; the server ends one that is idle for two minutes."""
+        self._all(look_ups.SHOW_CLUSTER)
+
     def copy_to(self, statement: sql.Composed, *, timeout: float) -> int:
         """Run ``COPY ... TO`` and return the number of rows it wrote.
 
@@ -126,49 +171,54 @@ class Session:
         Raises:
             ExportError: Materialize ended it with an error.
             DeadlineError: ``timeout`` passed; the statement was cancelled.
-            UnavailableError: The connection was lost; the export may still be running.
+            ConnectionLostError: The connection was lost; the export may still be running.
         """
-        outcome: list[str | psycopg.Error | None] = []
+        answer = self._within(timeout, lambda: self._connection.execute(statement).statusmessage, "COPY")
+        match = re.fullmatch(r"COPY (\d+)", answer or "")
+        if match is None:
+            raise ExportError(f"Materialize answered the COPY with {answer!r} where 'COPY <rows>' was expected.")
+        return int(match[1])
+
+    def _within(self, timeout: float, execute: Callable[[], T], what: str) -> T:
+        """Run a long statement in a thread of its own, and cancel it whatever makes the caller leave."""
+        outcome: list[T | psycopg.Error] = []
         done = threading.Event()
 
-        def execute() -> None:
+        def work() -> None:
             try:
-                outcome.append(self._connection.execute(statement).statusmessage)
+                outcome.append(execute())
             except psycopg.Error as error:
                 outcome.append(error)
             finally:
                 done.set()
 
-        thread = threading.Thread(target=execute, name="copy-to", daemon=True)
+        thread = threading.Thread(target=work, name=f"materialize-{what}", daemon=True)
         try:
-            self._copied = done
+            self._done = done
             thread.start()
-            expired = not done.wait(min(timeout, threading.TIMEOUT_MAX))
+            expired = not done.wait(min(max(timeout, 0.0), threading.TIMEOUT_MAX))
         finally:
             if thread.ident is None:
                 done.set()  # it never began, so there is nothing to cancel
             self.cancel()
         if not outcome:
             raise UnavailableError(
-                "The COPY neither finished nor reacted to cancelling.",
+                f"The {what} neither finished nor reacted to cancelling.",
                 hint="It may still be running in Materialize; run the same command again with the same run key.",
             )
         answer = outcome[0]
-        if isinstance(answer, psycopg.Error):
-            if expired and answer.sqlstate == "57014":
-                raise DeadlineError(
-                    f"The COPY was cancelled because it took longer than {timeout:g} seconds.",
-                    hint="Allow more time, or give the cluster more resources.",
-                    details={"timeout_seconds": timeout},
-                ) from None
-            raise _copy_failed(answer) from None
-        match = re.fullmatch(r"COPY (\d+)", answer or "")
-        if match is None:
-            raise ExportError(f"Materialize answered the COPY with {answer!r} where 'COPY <rows>' was expected.")
-        return int(match[1])
+        if not isinstance(answer, psycopg.Error):
+            return answer
+        if expired and answer.sqlstate == "57014":
+            raise DeadlineError(
+                f"The {what} was cancelled because it took longer than {timeout:g} seconds.",
+                hint="Allow more time, or give the cluster more resources.",
+                details={"timeout_seconds": timeout},
+            ) from None
+        raise _copy_failed(answer) from None
 
     def cancel(self) -> bool:
-        """Cancel the COPY this session is running, if any; safe to call from another thread.
+        """Cancel the COPY or count this session is running, if any; safe to call from another thread.
 
         A cancel that arrives while the statement is planned or in preflight is lost, so it is repeated until the
         statement has returned.
@@ -177,12 +227,12 @@ class Session:
             Whether nothing is running any more.
         """
         for _ in range(_CANCELS):
-            if self._copied.is_set():
+            if self._done.is_set():
                 return True
             with suppress(psycopg.Error, OSError):
                 self._connection.cancel_safe(timeout=_CANCEL_EVERY)
-            self._copied.wait(_CANCEL_EVERY)
-        return self._copied.is_set()
+            self._done.wait(_CANCEL_EVERY)
+        return self._done.is_set()
 
     def check_aws_connection(self, name: str) -> None:
         """Make sure that an AWS connection exists before anything is written on the way to using it.
@@ -203,14 +253,13 @@ class Session:
                 hint="Name an AWS connection; S3-compatible stores are AWS connections with an ENDPOINT.",
             )
 
-    def is_active(self, pid: int, before: datetime) -> bool:
-        """Whether a session is still there, for example with a COPY whose client has gone.
+    def session_id(self) -> str:
+        """The id of this session, under which others can see whether it is still there."""
+        return str(self._one(look_ups.session_of(self.backend_pid)))
 
-        Args:
-            pid: Its backend id. Ids come round again after a restart of the server.
-            before: Aware; a session that connected later than this (give or take clock skew) is somebody else's.
-        """
-        return bool(self._one(look_ups.count_sessions(pid, before + _CLOCK_SKEW)))
+    def is_active(self, session_id: str) -> bool:
+        """Whether a session is still there, for example with a COPY whose client has gone."""
+        return bool(self._one(look_ups.count_sessions(session_id)))
 
     def cancel_backend(self, pid: int) -> bool:
         """Ask Materialize to cancel what another session is running; whether it was reached."""
@@ -290,8 +339,8 @@ def _not_connected(error: psycopg.OperationalError) -> MzOrchestrationError:
 
 
 def _refused(error: psycopg.Error) -> MzOrchestrationError:
-    if error.sqlstate is None:
-        return UnavailableError(
+    if error.sqlstate in _LOST:
+        return ConnectionLostError(
             f"The connection to Materialize was lost: {_first_line(error)}",
             hint="Run the same command again.",
         )
@@ -308,8 +357,8 @@ def _refused(error: psycopg.Error) -> MzOrchestrationError:
 
 
 def _copy_failed(error: psycopg.Error) -> MzOrchestrationError:
-    if error.sqlstate is None:
-        return UnavailableError(
+    if error.sqlstate in _LOST:
+        return ConnectionLostError(
             f"The connection was lost during the COPY: {_first_line(error)}",
             hint="The export may still be running; run the same command with the same run key to pick it up.",
         )
@@ -319,6 +368,14 @@ def _copy_failed(error: psycopg.Error) -> MzOrchestrationError:
         return ExportError(
             "The COPY was cancelled.",
             hint="Run the same command again with the same run key; it starts in a fresh path.",
+            retryable=True,
+            details=details,
+        )
+    if error.sqlstate == "22000" and ("valid timestamp" in text or "not valid for all inputs" in text):
+        return ExportError(
+            f"Materialize: {text}",
+            hint="The logical timestamp is too old: nobody holds it any more, and history is kept for about a second. "
+            "Run the same command again: it reads at a new timestamp.",
             retryable=True,
             details=details,
         )

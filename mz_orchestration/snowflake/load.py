@@ -14,14 +14,17 @@ from enum import StrEnum
 from typing import Any
 
 from mz_orchestration.errors import (
+    ConfigurationError,
     DeadlineError,
     LoadError,
     MzOrchestrationError,
     ReconciliationError,
     RunConflictError,
 )
+from mz_orchestration.exports.latest import open_manifest
 from mz_orchestration.exports.manifest import Manifest
-from mz_orchestration.exports.stored_manifest import check_against_store, read_manifest
+from mz_orchestration.exports.stored_manifest import check_against_store
+from mz_orchestration.exports.verify import VerifyLevel
 from mz_orchestration.flow import Clock, Flow, call, run, sleep
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.objectstore.location import parse_folder, parse_location
@@ -141,12 +144,19 @@ def load_flow(spec: LoadSpec, context: LoadContext) -> Flow[LoadResult]:
     began = context.clock.monotonic()
     with context.step(LoadStep.READ, "read the manifest and compare it with the store") as details:
         location = parse_location(spec.manifest, field="manifest")
-        manifest = yield from call(read_manifest, context.store, location)
+        manifest = yield from call(open_manifest, context.store, location)
+        if manifest.verified is VerifyLevel.LISTING:
+            raise ConfigurationError(
+                f"The files of {manifest.path} were only listed: how many rows each holds is not known.",
+                hint="Export with --verify footers, or full, to load it.",
+            )
         runs = RunStore(context.store, parse_folder(manifest.base, field="base"))
         stored = yield from call(runs.find, manifest.export, manifest.run_key)
         if stored is None:
             context.note(LoadStep.READ, "no run record vouches for this manifest; the files themselves are counted")
-        yield from call(check_against_store, context.store, manifest, stored.record.manifest if stored else None)
+        recorded = stored.record.manifest if stored else None
+        for warning in (yield from call(check_against_store, context.store, manifest, recorded)):
+            context.note(LoadStep.READ, warning)
         details.update(rows=manifest.rows, files=len(manifest.files))
     session = yield from call(context.open_session, manifest)
     try:

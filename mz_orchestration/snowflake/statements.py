@@ -18,6 +18,7 @@ from mz_orchestration.snowflake.types import (
     ddl_type,
     needs_transform,
     parquet_expression,
+    refuse_unloadable,
 )
 
 Name = tuple[str, ...]
@@ -76,12 +77,12 @@ def copy_into(staging: Name, stage: Name, path: str, manifest: Manifest) -> Iter
     """``COPY INTO`` by file list, at most 1,000 files a statement.
 
     Raises:
-        ConfigurationError: The CSV was written in a way that Snowflake cannot read back without loss.
+        ConfigurationError: The files were written in a way that Snowflake cannot read back without loss.
     """
     columns = manifest.columns
+    refuse_unloadable(columns, manifest.format)
     target, source, match = identifier(*staging), stage_path(stage, path), compose("")
     if manifest.format == "csv":
-        _refuse_rounding(columns)
         file_format = _csv_format(manifest.csv or CsvOptions())
         expressions = [csv_expression(column, position) for position, column in enumerate(columns, 1)]
     else:
@@ -127,17 +128,6 @@ def publish_by_rename(table: Name, staging: Name) -> Sql:
 def drop(table: Name) -> Sql:
     """Removes a staging table that is no longer needed."""
     return compose("DROP TABLE IF EXISTS {}", identifier(*table))
-
-
-def _refuse_rounding(columns: tuple[Column, ...]) -> None:
-    loose = [
-        column.name for column in columns if column.type == "numeric" and column.scale is None and not column.array
-    ]
-    if loose:
-        raise ConfigurationError(
-            f"Snowflake would round these numeric columns without a scale: {', '.join(loose)}.",
-            hint="Cast them to numeric(38,k) in a query, or export as Parquet: it keeps 10 decimals and refuses more.",
-        )
 
 
 def _csv_format(csv: CsvOptions) -> Sql:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from mz_orchestration.exports.spec import export_spec
 from mz_orchestration.exports.statements import copy_statement, describe_statement
 from mz_orchestration.materialize.types import Column, with_casts
@@ -37,3 +39,30 @@ def test_csv_options() -> None:
     csv = spec(format="csv", csv={"delimiter": ";", "null": "it's", "header": True})
     text = copy_statement(csv, None, PATH).as_string(None)
     assert "DELIMITER = ';', QUOTE = '\"', ESCAPE = '\"', NULL = 'it''s', HEADER = true)" in text
+
+
+@pytest.mark.parametrize(
+    ("column", "expression"),
+    [
+        (Column(name="c", type="integer", array=True, cast="jsonb"), 'to_jsonb("c")'),
+        (Column(name="c", type="text", array=True, cast="jsonb"), 'to_jsonb("c")'),
+        (Column(name="c", type="bigint", array=True, cast="jsonb"), 'to_jsonb("c"::numeric[])'),
+        (Column(name="c", type="uint8", array=True, cast="jsonb"), 'to_jsonb("c"::numeric[])'),
+        (Column(name="c", type="list", cast="jsonb"), 'to_jsonb("c")'),
+        (Column(name="c", type="record", cast="jsonb"), 'to_jsonb("c")'),
+        (Column(name="c", type="integer", cast="jsonb"), 'to_jsonb("c")'),
+        (Column(name="c", type="text", cast="jsonb"), '"c"::jsonb'),
+        (Column(name="c", type="text", array=True, cast="text list"), '"c"::text list'),
+        (Column(name="c", type="numeric", cast="NUMERIC( 38 , 2 )"), '"c"::numeric(38,2)'),
+        (Column(name="c", type="interval", cast="text"), '"c"::text'),
+    ],
+)
+def test_how_a_column_is_cast(column: Column, expression: str) -> None:
+    text = copy_statement(spec(), [column], PATH).as_string(None)
+    assert text.startswith(f'COPY (SELECT {expression} AS "c" FROM "shop"."orders") TO ')
+
+
+def test_percent_signs_and_braces_in_names_are_nothing_special() -> None:
+    columns = [Column(name="100 %s {}", type="uuid", cast="text")]
+    text = copy_statement(spec(), columns, PATH).as_string(None)
+    assert text.startswith('COPY (SELECT "100 %s {}"::text AS "100 %s {}" FROM ')
