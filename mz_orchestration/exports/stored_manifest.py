@@ -2,7 +2,7 @@
 
 A hash can be recomputed by whoever changes a manifest; the objects, their footers and the run record cannot be
 talked into agreeing. One listing, and one ranged GET per Parquet file; CSV is counted again only where no run
-record vouches for it.
+record vouches for it, or where a file was written again.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Any
 from mz_orchestration.errors import NotFoundError, VerificationError
 from mz_orchestration.exports.manifest import Manifest, parse_manifest
 from mz_orchestration.exports.sentinel import ExportState, read_listing
-from mz_orchestration.exports.verify import AGAIN, count_rows
+from mz_orchestration.exports.verify import AGAIN, rewritten_warning, verify_files
 from mz_orchestration.objectstore.client import ObjectStore, PreconditionFailed
 from mz_orchestration.objectstore.location import Location
 
 _HINT = "Use the manifest as the export wrote it, or export again under a new run key."
+_NAMED = 10
 
 
 def read_manifest(store: ObjectStore, at: Location) -> Manifest:
@@ -53,9 +54,7 @@ def publish_manifest(store: ObjectStore, manifest: Manifest) -> Manifest:
         store.put(manifest.location, manifest.to_json(), create=True)
     except PreconditionFailed:
         earlier = read_manifest(store, manifest.location)
-        # Who adopts files does not know the count that Materialize answered; who wrote the earlier manifest may.
-        free = {"finished_at", "sha256"} | ({"copied"} if manifest.copied is None else set())
-        if earlier.model_dump(exclude=free) != manifest.model_dump(exclude=free):
+        if _said(earlier, known=manifest.copied is not None) != _said(manifest, known=earlier.copied is not None):
             raise VerificationError(
                 f"{manifest.location} is there already and describes other files.", hint=AGAIN
             ) from None
@@ -63,13 +62,19 @@ def publish_manifest(store: ObjectStore, manifest: Manifest) -> Manifest:
     return manifest
 
 
-def check_against_store(store: ObjectStore, manifest: Manifest, recorded: Mapping[str, Any] | None) -> None:
-    """Make sure that the files are the ones the export wrote, whole and unchanged.
+def check_against_store(store: ObjectStore, manifest: Manifest, recorded: Mapping[str, Any] | None) -> list[str]:
+    """Make sure that the files are the ones the export wrote, whole, or hold what those held.
+
+    A file that was written again, as a slower replica does after success, must have the rows and columns of the
+    manifest.
 
     Args:
         store: Where they lie.
         manifest: What is claimed.
         recorded: The manifest as the run record holds it, if there is a record.
+
+    Returns:
+        Warnings, one sentence each.
 
     Raises:
         VerificationError: Something differs; every difference is named.
@@ -84,24 +89,46 @@ def check_against_store(store: ObjectStore, manifest: Manifest, recorded: Mappin
     claimed = {file.name: file for file in manifest.files}
     found = [f"{name} is gone" for name in claimed if name not in there]
     found += [f"{name} is not in the manifest" for name in there if name not in claimed]
-    for name, file in claimed.items():
-        item = there.get(name)
-        if item is not None and item.size != file.bytes:
-            found.append(f"{name} has {item.size} bytes, {file.bytes} in the manifest")
-        elif item is not None and item.etag != file.etag:
-            found.append(f"{name} was written again since (ETag {item.etag}, {file.etag} in the manifest)")
     if listing.state is ExportState.RUNNING:
         found.append("a sentinel says that an export is being written there")
-    if not found and (manifest.format == "parquet" or recorded is None):
-        rows = count_rows(store, folder, [there[name] for name in claimed], manifest.columns, manifest.csv)
-        found = [
-            f"{file.name} holds {count} rows, {file.rows} in the manifest"
-            for file, count in zip(manifest.files, rows, strict=True)
-            if file.rows != count
-        ]
+    rewritten = {name for name, item in there.items() if name in claimed and item.etag != claimed[name].etag}
+    found += [
+        f"{name} has {item.size} bytes, {claimed[name].bytes} in the manifest"
+        for name, item in there.items()
+        if name in claimed and name not in rewritten and item.size != claimed[name].bytes
+    ]
+    _refuse(found, manifest)
+    everything = manifest.format == "parquet" or recorded is None
+    files = [there[name] for name in claimed if everything or name in rewritten]
+    verified = verify_files(store, folder, files, manifest.columns, manifest.csv)
+    for item, rows in zip(verified.files, verified.rows or (), strict=True):
+        file = claimed[item.key.removeprefix(folder.key)]
+        if item.etag != file.etag:
+            rewritten.add(file.name)
+        if file.rows not in (None, rows):
+            again = " since it was written again" if file.name in rewritten else ""
+            found.append(f"{file.name} holds {rows} rows{again}, {file.rows} in the manifest")
+    _refuse(found, manifest)
+    return [rewritten_warning(rewritten, folder)] if rewritten else []
+
+
+def _refuse(found: list[str], manifest: Manifest) -> None:
     if found:
+        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
         raise VerificationError(
-            f"The files in {manifest.path} do not agree with the manifest: {'; '.join(found[:10])}.",
+            f"The files in {manifest.path} do not agree with the manifest: {'; '.join(found[:_NAMED])}{more}.",
             hint=_HINT,
             details={"findings": len(found)},
         )
+
+
+def _said(manifest: Manifest, *, known: bool) -> dict[str, Any]:
+    """What a manifest claims of its files; whoever wrote it, and whichever replica wrote them last.
+
+    Args:
+        manifest: It.
+        known: Whether the number of rows that Materialize answered counts. Who adopts files does not know it.
+    """
+    fields = {"run_key", "export", "object", "base", "path", "format", "csv", "spec_fingerprint", "columns", "rows"}
+    said = manifest.model_dump(include=fields | ({"copied"} if known and manifest.copied is not None else set()))
+    return {**said, "files": [(file.name, file.rows) for file in manifest.files]}

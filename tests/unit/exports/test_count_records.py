@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mz_orchestration.errors import VerificationError
 from mz_orchestration.exports.spec import CsvOptions
-from mz_orchestration.exports.verify import count_records
+from mz_orchestration.exports.verify.csv import count_records
 
 
 def encode(rows: list[list[str | None]], csv: CsvOptions) -> bytes:
