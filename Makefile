@@ -3,6 +3,7 @@
 #   make demo          one verified load on this machine, from nothing (KEEP=1 leaves the stack up)
 #   make test          all tests, over the embedded local stack, under both majors of the Snowflake connector
 #   make install       everything, editable, into .venv
+#   make soak          exports and loads killed at random moments, hundreds of times (KILLS=300)
 #   make test-matrix   the fast tests under each Python 3.11 to 3.13 found here
 #   make lint          ruff, mypy, the import contracts
 #   make clean         removes what these targets made
@@ -21,7 +22,7 @@ export DO_NOT_TRACK := 1
 export AWS_EC2_METADATA_DISABLED := true
 export SNOWFLAKE_DISABLE_PLATFORM_DETECTION := true
 
-.PHONY: install demo test test-matrix test-connector lint format constraints bench clean
+.PHONY: install demo test test-matrix test-connector lint format constraints schema soak bench clean
 
 install: $(VENV)/.everything
 
@@ -83,6 +84,13 @@ constraints: $(BIN)/uv
 		--no-annotate --no-emit-package mz-orchestration --output-file constraints.body
 	{ sed -n 1p constraints.txt; cat constraints.body; } > constraints.new
 	mv constraints.new constraints.txt && rm constraints.body
+
+schema: $(VENV)/.everything
+	$(BIN)/python -c 'import json; from mz_orchestration.exports.manifest import Manifest; \
+		print(json.dumps(Manifest.json_schema(), indent=1))' > docs/manifest.schema.json
+
+soak: $(VENV)/.everything
+	MZ_SOAK_KILLS=$(or $(KILLS),300) $(PYTEST) -s --timeout 7200 tests/e2e/soak
 
 bench: $(VENV)/.everything
 	$(BIN)/python benchmarks/run.py

@@ -71,6 +71,10 @@ class UnavailableError(MzOrchestrationError):
     retryable = True
 
 
+class ConnectionLostError(UnavailableError):
+    """A connection broke; what was asked over it may still be carried out."""
+
+
 class ExportError(MzOrchestrationError):
     """Materialize ended the COPY with an error; the attempt's path is burned."""
 
@@ -83,6 +87,12 @@ class DeadlineError(MzOrchestrationError):
 
 class RunConflictError(MzOrchestrationError):
     """The run key belongs to a different export, or another process is working on it."""
+
+
+class AlreadyRunningError(RunConflictError):
+    """Another run of the same export is in progress."""
+
+    retryable = True
 
 
 class VerificationError(MzOrchestrationError):

@@ -9,14 +9,22 @@ flows with a clock of their own.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Awaitable, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+# Calls of flows on an event loop. Many, and not the loop's own few: with as many COPYs waited for as there are
+# threads, no cancel could be sent. Threads are made only when all others are busy.
+_THREADS = ThreadPoolExecutor(max_workers=1024, thread_name_prefix="flow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +106,9 @@ async def arun(flow: Flow[T]) -> T:
     def perform(command: Call | Sleep) -> Awaitable[Any]:
         if isinstance(command, Sleep):
             return asyncio.sleep(command.seconds)
-        return asyncio.to_thread(command.function, *command.args, **command.kwargs)
+        function = partial(command.function, *command.args, **command.kwargs)
+        context = contextvars.copy_context()
+        return asyncio.get_running_loop().run_in_executor(_THREADS, context.run, function)
 
     try:
         command = next(flow)

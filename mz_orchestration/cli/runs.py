@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mz_orchestration.cli.export import export_command
-from mz_orchestration.cli.output import print_json, printable, reporting, say
+from mz_orchestration.cli.output import print_json, printable, progress, reporting, say
 from mz_orchestration.errors import ConfigurationError, NotFoundError
 
 if TYPE_CHECKING:
@@ -55,12 +55,7 @@ def show_run(
 ) -> None:
     """Show one run: attempts, counts, loads, why it is red, and the next command."""
     with reporting(as_json=json):
-        at = at or context.obj
-        records = _runs(at).with_key(run_key)
-        if not records:
-            raise NotFoundError(
-                f"There is no run {run_key!r} below {at}.", hint=f"'mz-orchestration runs --at {at}' lists them."
-            )
+        records = _with_key(run_key, at or context.obj)
         if json:
             print_json({"runs": [_as_data(record) for record in records]})
             return
@@ -68,16 +63,60 @@ def show_run(
             _print_run(record)
 
 
+@app.command("cancel")
+def cancel_run(
+    context: typer.Context,
+    run_key: Annotated[str, typer.Argument(help="The run key.")],
+    at: At = None,
+    json: Json = False,
+) -> None:
+    """Cancel the COPYs of a run, whoever started them, and wait until they have ended."""
+    with reporting(as_json=json):
+        from mz_orchestration.exports.handle import cancel_export, handle_of
+
+        at = at or context.obj
+        records = [record for record in _with_key(run_key, at) if record.attempts]
+        stopped = [
+            record.object for record in records if cancel_export(handle_of(record), on_event=progress(quiet=json))
+        ]
+        if json:
+            print_json({"cancelled": stopped})
+        elif stopped:
+            typer.echo(f"cancelled: {', '.join(stopped)}")
+        else:
+            typer.echo(f"the run {run_key!r} has no COPY in progress; nothing done")
+
+
 def next_command(record: RunRecord) -> str:
     """The command a person would type next; empty when everything is done."""
     if record.manifest is None:
-        return export_command(record.spec, record.run_key)
+        group = record.group
+        if group is None:
+            return export_command([record.spec], record.run_key)
+        # At one timestamp again, or not at all.
+        return export_command([{**record.spec, "object": name} for name in group.objects], group.run_key)
     manifest = _manifest_url(record)
     waiting = [(load.stage, load.target) for load in record.loads.values() if load.state != "succeeded"]
     if not waiting and record.loads:
         return ""
     stage, table = waiting[0] if waiting else ("STAGE", "TABLE")
     return shlex.join(["mz-orchestration", "load", manifest, "--stage", stage, "--table", table])
+
+
+def _with_key(run_key: str, at: str | None) -> list[RunRecord]:
+    from mz_orchestration.exports.group import find_group
+    from mz_orchestration.objectstore.client import ObjectStore
+    from mz_orchestration.objectstore.location import parse_folder
+
+    runs = _runs(at)
+    records = runs.with_key(run_key)
+    if not records and (group := find_group(ObjectStore(), parse_folder(at or "", field="--at"), run_key)):
+        records = runs.with_key(group.member_key())
+    if not records:
+        raise NotFoundError(
+            f"There is no run {run_key!r} below {at}.", hint=f"'mz-orchestration runs --at {at}' lists them."
+        )
+    return records
 
 
 def _runs(at: str | None) -> RunStore:

@@ -13,8 +13,8 @@ from typer.core import TyperGroup, TyperOption
 from mz_orchestration.errors import ConfigurationError
 
 DEFAULT_FILE = Path("mz-orchestration.yaml")
-# The same value every night would make every later run one that is already done.
-_ONCE = {"run_key", "query", "dry_run", "again"}
+# The same value every night would make every later run one that is already done; deleting is for the moment.
+_ONCE = {"run_key", "query", "dry_run", "again", "delete"}
 
 
 def defaults(path: Path | None, group: TyperGroup) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from mz_orchestration.errors import VerificationError
 from mz_orchestration.exports.paths import MANIFEST_NAME, is_attempt_name
 from mz_orchestration.exports.spec import CsvOptions
+from mz_orchestration.exports.verify import VerifyLevel
 from mz_orchestration.materialize.types import EXPORTABLE_TYPES, Column
 from mz_orchestration.objectstore.location import Location, parse_folder
 from mz_orchestration.validation import describe_validation
@@ -25,14 +26,21 @@ _FILE_NAME = r"^mz-t\d+-batch-\d{4,}-\d{4,}\.(parquet|csv)$"
 
 
 class DataFile(BaseModel):
-    """One file: name below the path, size in bytes, ETag, rows by its own footer or records."""
+    """One data file.
+
+    Attributes:
+        name: Below the manifest's path.
+        bytes: Size.
+        etag: As listed when the file was verified; a slow replica may put the same rows there once more.
+        rows: By the file's own footer or records; None where the files were listed only.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=_FILE_NAME)
     bytes: int = Field(ge=0)
     etag: str
-    rows: int = Field(ge=0)
+    rows: int | None = Field(ge=0)
 
 
 class Manifest(BaseModel):
@@ -40,11 +48,22 @@ class Manifest(BaseModel):
 
     Attributes:
         run_key: The logical run it belongs to.
+        attempt: Which attempt of the run wrote the files, from 1.
         export: The export's name as a path segment; with ``base`` it leads to the run record.
         base: Folder that holds the runs.
         path: Folder that holds the files and this manifest.
-        copied: Rows by Materialize's answer; None where that was lost and the files were adopted.
-        rows: Rows in the files.
+        cluster: Cluster of Materialize that wrote the files.
+        timestamp: Logical timestamp the rows were read at, in milliseconds since 1970.
+        columns: In order, with the types they have in Materialize and the casts they were exported with.
+        verified: How closely the files were looked at: ``listing``, ``footers`` or ``full``.
+        copied: Rows by Materialize's answer to COPY; None where that was lost and the files were adopted.
+        counted: Rows by a count at the same timestamp, where one was asked for.
+        rows: Rows in the files; at level ``listing`` as copied.
+        started_at: When the attempt began.
+        copied_at: When Materialize answered.
+        finished_at: When the files were verified.
+        materialize_version: The server's version.
+        written_by: Version of this package.
         sha256: Hash over everything else.
     """
 
@@ -52,6 +71,7 @@ class Manifest(BaseModel):
 
     version: Literal[1] = 1
     run_key: str
+    attempt: int = Field(ge=1)
     export: str
     object: str
     base: str
@@ -59,17 +79,24 @@ class Manifest(BaseModel):
     format: Literal["parquet", "csv"]
     csv: CsvOptions | None = None
     spec_fingerprint: str
+    cluster: str
+    timestamp: int | None
     columns: tuple[Column, ...]
+    verified: VerifyLevel
     copied: int | None
+    counted: int | None
     rows: int
     files: tuple[DataFile, ...] = Field(min_length=1)
     started_at: datetime
+    copied_at: datetime | None
     finished_at: datetime
+    materialize_version: str
+    written_by: str
     sha256: str = ""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        unknown = [column.name for column in self.columns if column.type not in EXPORTABLE_TYPES]
+        unknown = [column.name for column in self.columns if column.exported.type not in EXPORTABLE_TYPES]
         if unknown:
             raise ValueError(f"columns of unknown types: {', '.join(unknown)}")
         for what, names in (("file", [f.name for f in self.files]), ("column", [c.name for c in self.columns])):
@@ -94,6 +121,12 @@ class Manifest(BaseModel):
     def size(self) -> int:
         """Size of all files together."""
         return sum(file.bytes for file in self.files)
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """The JSON schema of stored manifests, as the documentation has it."""
+        dialect = "https://json-schema.org/draft/2020-12/schema"
+        return {"$schema": dialect, **cls.model_json_schema(mode="serialization")}
 
     def hashed(self) -> Manifest:
         """This manifest with its hash filled in."""
@@ -130,10 +163,14 @@ def parse_manifest(body: bytes | str, *, source: str) -> Manifest:
         raise VerificationError(f"{source} is not JSON: {error}.", hint=hint) from error
     if manifest.sha256 != manifest._digest():
         raise VerificationError(f"{source} was changed after it was written: its hash does not fit.", hint=hint)
-    total = sum(file.rows for file in manifest.files)
-    if total != manifest.rows or manifest.copied not in (None, manifest.rows):
+    counts = [file.rows for file in manifest.files]
+    total = manifest.rows if None in counts else sum(count or 0 for count in counts)
+    if (None in counts) != (manifest.verified is VerifyLevel.LISTING) or any(
+        count not in (None, manifest.rows) for count in (total, manifest.copied, manifest.counted)
+    ):
         raise VerificationError(
-            f"{source} contradicts itself: copied {manifest.copied}, rows {manifest.rows}, rows in files {total}.",
+            f"{source} contradicts itself: copied {manifest.copied}, counted {manifest.counted}, rows {manifest.rows}, "
+            f"rows in files {total}, verified by {manifest.verified}.",
             hint=hint,
         )
     return manifest

@@ -15,12 +15,18 @@ from mz_orchestration.objectstore.location import Location
 from mz_orchestration.runs.key import run_key_hash
 
 MANIFEST_NAME = "_manifest.json"
+LATEST_NAME = "_latest.json"
 MAX_ATTEMPTS = 99
 
 
 def is_attempt_name(name: str, run_key: str) -> bool:
     """Whether a folder's name (with its slash) is that of an attempt of the run."""
     return re.fullmatch(rf"\d{{8}}T\d{{6}}Z-{run_key_hash(run_key)[:8]}-\d{{2}}/", name) is not None
+
+
+def latest_location(base: Location, export: str) -> Location:
+    """The object that leads to an export's newest manifest."""
+    return base.child(f"{export}/{LATEST_NAME}")
 
 
 def attempt_location(base: Location, export: str, run_key: str, attempt: int, started_at: datetime) -> Location:

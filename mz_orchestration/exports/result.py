@@ -49,6 +49,7 @@ class ExportResult:
             "files": len(manifest.files),
             "bytes": manifest.size,
             "attempt": self.attempt,
+            **({} if manifest.timestamp is None else {"timestamp": manifest.timestamp}),
             "repeated": int(self.repeated),
             "adopted": int(self.adopted),
             "seconds": round(self.seconds, 3),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -23,6 +24,8 @@ from mz_orchestration.validation import validated
 
 # https://materialize.com/docs/sql/copy-to/: MAX FILE SIZE lies between 16MB and 4GB, in units of 1024.
 _UNITS = {"B": 1, "kB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
+# Ten years: a date must come out of it.
+_LONGEST = 10 * 365 * 86400.0
 MIN_FILE_SIZE, MAX_FILE_SIZE = 16 << 20, 4 << 30
 
 
@@ -87,6 +90,8 @@ class ExportSpec(BaseModel):
         query: A SELECT to export in place of the object.
         cluster: Cluster the export runs on; None leaves the session's.
         max_file_size: Such as ``256MB``; 16MB to 4GB.
+        safe_types: Cast columns whose meaning the file format would lose; without it they are written as they are.
+        casts: SQL types to cast columns to, by column name; they win over the safe ones.
         timeout: Seconds the COPY may take before it is cancelled. The server's own time-outs do not cover COPY TO.
     """
 
@@ -100,6 +105,8 @@ class ExportSpec(BaseModel):
     csv: CsvOptions = CsvOptions()
     cluster: str | None = None
     max_file_size: str = "256MB"
+    safe_types: bool = True
+    casts: dict[str, str] = {}
     timeout: float = Field(default=6 * 3600, gt=0, allow_inf_nan=False)
 
     @field_validator("object", "connection")
@@ -146,6 +153,10 @@ class ExportSpec(BaseModel):
             return safe
         # Two names that differ only in what a path cannot hold must not share a folder.
         return f"{safe}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:8]}"
+
+    def deadline(self, start: datetime) -> datetime:
+        """When a COPY that began at ``start`` is cancelled."""
+        return start + timedelta(seconds=min(self.timeout, _LONGEST))
 
     def fingerprint(self) -> str:
         """A hash of everything that decides which rows and files come out; the deadline does not."""

@@ -1,7 +1,7 @@
-"""The object-store client: boto3 reduced to the six calls we make, with errors a person can act on.
+"""The object-store client: boto3 reduced to the few calls we make, with errors a person can act on.
 
-Every method is one request, or one per thousand objects for `list_objects`. Credentials, region and endpoint come
-from boto3's usual places (environment, profile, instance role) unless given.
+Every method is one request, or one per thousand objects where it goes through all pages. Credentials, region and
+endpoint come from boto3's usual places (environment, profile, instance role) unless given.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ _CREDENTIAL_CODES = {
     "ExpiredToken": "has expired",
     "InvalidToken": "has a session token that is not valid",
 }
+_READS = 3
 _BUSY_CODES = {"SlowDown", "503", "500", "InternalError", "ServiceUnavailable", "RequestTimeout", "429"}
 
 
@@ -67,6 +68,15 @@ class ObjectInfo:
     last_modified: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A multipart upload that was begun and neither completed nor aborted; its parts cost storage unseen."""
+
+    key: str
+    upload_id: str
+    initiated: datetime
+
+
 class PreconditionFailed(RunConflictError):
     """A conditional write or read found the object changed by somebody else."""
 
@@ -79,16 +89,47 @@ class ObjectStore:
     def __init__(self, config: ObjectStoreConfig | None = None) -> None:
         self._client = _boto3_client(config or ObjectStoreConfig())
 
+    @property
+    def client(self) -> S3Client:
+        """The boto3 client beneath."""
+        return self._client
+
     def list_objects(self, folder: Location) -> list[ObjectInfo]:
         """All objects whose key begins with the folder's, in key order; one request per thousand."""
         found: list[ObjectInfo] = []
         with _explained(folder, "list"):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=folder.bucket, Prefix=folder.key)
             for page in pages:
-                for item in page.get("Contents", []):
-                    etag = item.get("ETag", "").strip('"')
-                    found.append(ObjectInfo(item["Key"], item["Size"], etag, item.get("LastModified")))
+                found.extend(_object_info(item) for item in page.get("Contents", []))
         return found
+
+    def list_page(self, prefix: Location, start_after: str = "", limit: int = 1000) -> tuple[list[ObjectInfo], bool]:
+        """Up to ``limit`` objects whose keys begin with the prefix's and come after ``start_after``, in key order.
+
+        Returns:
+            The objects, and whether there are more.
+        """
+        with _explained(prefix, "list"):
+            page = self._client.list_objects_v2(
+                Bucket=prefix.bucket, Prefix=prefix.key, StartAfter=start_after, MaxKeys=limit
+            )
+        return [_object_info(item) for item in page.get("Contents", [])], bool(page.get("IsTruncated"))
+
+    def head(self, at: Location) -> ObjectInfo | None:
+        """The object's size and ETag, or None if there is none.
+
+        Raises:
+            CredentialsError: The store answered 403. It does so for a missing key, too, when the caller may not list:
+                that never means that the object is gone.
+        """
+        try:
+            with _explained(at, "look at"):
+                answer = self._client.head_object(Bucket=at.bucket, Key=at.key)
+        except NotFoundError as error:
+            if error.details.get("code") == "NoSuchBucket":
+                raise
+            return None
+        return ObjectInfo(at.key, answer["ContentLength"], answer["ETag"].strip('"'), answer.get("LastModified"))
 
     def get(self, at: Location) -> tuple[bytes, str]:
         """The whole object and its ETag; for small objects.
@@ -97,8 +138,7 @@ class ObjectStore:
             NotFoundError: There is no such object.
         """
         with _explained(at, "read"):
-            answer = self._client.get_object(Bucket=at.bucket, Key=at.key)
-            return answer["Body"].read(), answer["ETag"].strip('"')
+            return self._read(Bucket=at.bucket, Key=at.key)
 
     def get_tail(self, at: Location, size: int, length: int, etag: str) -> bytes:
         """The last ``length`` bytes of an object of ``size`` bytes, provided it is still the one listed."""
@@ -106,10 +146,21 @@ class ObjectStore:
             return b""
         start = max(0, size - length)
         with _explained(at, "read"):
-            answer = self._client.get_object(
-                Bucket=at.bucket, Key=at.key, Range=f"bytes={start}-{size - 1}", IfMatch=f'"{etag}"'
-            )
-            return answer["Body"].read()
+            body, _ = self._read(Bucket=at.bucket, Key=at.key, Range=f"bytes={start}-{size - 1}", IfMatch=f'"{etag}"')
+            return body
+
+    def _read(self, **request: Any) -> tuple[bytes, str]:
+        from botocore.exceptions import HTTPClientError, IncompleteReadError
+
+        for last in (False,) * (_READS - 1) + (True,):
+            answer = self._client.get_object(**request)
+            try:
+                return answer["Body"].read(), answer["ETag"].strip('"')
+            except (HTTPClientError, IncompleteReadError):
+                # boto3 tries requests again, but not the reading of what they answer.
+                if last:
+                    raise
+        raise AssertionError("the last try returns or raises")
 
     def stream(self, at: Location, etag: str, chunk_size: int = 1 << 18) -> Iterator[bytes]:
         """The object's bytes in chunks, provided it is still the one listed."""
@@ -139,6 +190,40 @@ class ObjectStore:
                 Bucket=at.bucket, Key=at.key, Body=body, ContentType="application/json", **condition
             )
             return answer["ETag"].strip('"')
+
+    def delete(self, at: Location) -> None:
+        """Delete one object; one that is not there is fine."""
+        try:
+            with _explained(at, "delete"):
+                self._client.delete_object(Bucket=at.bucket, Key=at.key)
+        except NotFoundError as error:  # GCS answers 404 where S3 says nothing
+            if error.details.get("code") == "NoSuchBucket":
+                raise
+
+    def list_uploads(self, folder: Location) -> list[Upload]:
+        """Unfinished multipart uploads to keys that begin with the folder's; one request per thousand."""
+        found: list[Upload] = []
+        with _explained(folder, "list the unfinished uploads of"):
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=folder.bucket, Prefix=folder.key
+            )
+            for page in pages:
+                for item in page.get("Uploads", []):
+                    found.append(Upload(item["Key"], item["UploadId"], item["Initiated"]))
+        return found
+
+    def abort_upload(self, at: Location, upload_id: str) -> None:
+        """Abort an unfinished multipart upload and free its parts; one that is not there is fine."""
+        try:
+            with _explained(at, "abort an upload to"):
+                self._client.abort_multipart_upload(Bucket=at.bucket, Key=at.key, UploadId=upload_id)
+        except NotFoundError as error:
+            if error.details.get("code") == "NoSuchBucket":
+                raise
+
+
+def _object_info(item: Any) -> ObjectInfo:
+    return ObjectInfo(item["Key"], item["Size"], item.get("ETag", "").strip('"'), item.get("LastModified"))
 
 
 def _boto3_client(config: ObjectStoreConfig) -> S3Client:
@@ -187,7 +272,8 @@ def _explained(at: Location, verb: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise _from_client_error(error.response.get("Error", {}), at, verb) from error
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        raise _from_client_error(error.response.get("Error", {}), at, verb, status) from error
     except NoCredentialsError as error:
         raise CredentialsError(
             f"No credentials were found to {verb} {at}.",
@@ -200,7 +286,7 @@ def _explained(at: Location, verb: str) -> Iterator[None]:
         ) from error
 
 
-def _from_client_error(answer: Any, at: Location, verb: str) -> MzOrchestrationError:
+def _from_client_error(answer: Any, at: Location, verb: str, status: int = 0) -> MzOrchestrationError:
     code, text = str(answer.get("Code", "")), str(answer.get("Message", ""))
     details = {"code": code, "location": str(at)}
     if code == "NoSuchBucket":
@@ -209,7 +295,7 @@ def _from_client_error(answer: Any, at: Location, verb: str) -> MzOrchestrationE
             hint="Create it, or correct the bucket name.",
             details=details,
         )
-    if code in ("NoSuchKey", "404"):
+    if code in ("NoSuchKey", "NoSuchUpload", "404"):
         return NotFoundError(f"There is no object at {at}.", details=details)
     if code in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
         if verb == "read":
@@ -223,13 +309,16 @@ def _from_client_error(answer: Any, at: Location, verb: str) -> MzOrchestrationE
             hint="Let the other process finish, then run the same command again.",
             details=details,
         )
-    if code in _CREDENTIAL_CODES:
+    if code in _CREDENTIAL_CODES or status in (401, 403):
+        wrong = _CREDENTIAL_CODES.get(code, "is not allowed to do that")
         return CredentialsError(
-            f"The store refused to {verb} {at}: {code}. The key in use {_CREDENTIAL_CODES[code]}.",
-            hint="Check AWS_ACCESS_KEY_ID or the role; it needs ListBucket, GetObject and PutObject here.",
+            f"The store refused to {verb} {at}: {code}. The key in use {wrong}.",
+            hint="Check AWS_ACCESS_KEY_ID or the role; exports need ListBucket, GetObject and PutObject here, a sweep "
+            "DeleteObject, AbortMultipartUpload and ListBucketMultipartUploads too.",
             details=details,
         )
-    if code in _BUSY_CODES:
+    # Stores that only speak S3's protocol have codes of their own for it.
+    if code in _BUSY_CODES or status == 429 or status >= 500:
         return UnavailableError(
             f"The store could not {verb} {at} after several tries: {code} {text}".rstrip(),
             hint="Run the same command again later.",

@@ -6,11 +6,10 @@ process left behind, or starts the next attempt; it never produces the same thin
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 
 class AttemptState(StrEnum):
@@ -30,7 +29,15 @@ class Attempt(BaseModel):
         number: Counts from 1.
         path: The attempt's folder.
         pid: Backend of the session that runs the COPY.
+        session: Id of that session; a backend's id comes round again when the server restarts, this one does not.
+        tag: Name of that session's application, by which people find it in Materialize.
+        deadline_at: When the COPY will be cancelled.
+        cluster: Cluster the COPY runs on.
+        server: Materialize's version.
+        timestamp: Logical timestamp the export reads at, in milliseconds since 1970.
+        counted: Rows that a count at that timestamp found, where one was asked for.
         copied: Rows by Materialize's answer, once it came.
+        copied_at: When it came.
         error: `MzOrchestrationError.to_dict` of what ended it.
     """
 
@@ -40,10 +47,23 @@ class Attempt(BaseModel):
     path: str
     state: AttemptState
     pid: int
-    started_at: datetime
-    finished_at: datetime | None = None
+    session: str
+    started_at: AwareDatetime
+    finished_at: AwareDatetime | None = None
+    tag: str = ""
+    deadline_at: AwareDatetime | None = None
+    cluster: str = ""
+    server: str = ""
+    timestamp: int | None = None
+    counted: int | None = None
     copied: int | None = None
+    copied_at: AwareDatetime | None = None
     error: dict[str, Any] | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether nobody has written down yet how it ended."""
+        return self.state in (AttemptState.STARTED, AttemptState.COPIED)
 
 
 class LoadState(StrEnum):
@@ -70,18 +90,28 @@ class LoadEntry(BaseModel):
     target: str
     stage: str
     state: LoadState
-    started_at: datetime
-    finished_at: datetime | None = None
+    started_at: AwareDatetime
+    finished_at: AwareDatetime | None = None
     staging: str = ""
     rows: int | None = None
     query_ids: list[str] = []
     error: dict[str, Any] | None = None
 
 
+class GroupEntry(BaseModel):
+    """The group of exports of one timestamp that a run belongs to: the group's run key, and all its objects."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run_key: str
+    objects: tuple[str, ...]
+
+
 class RunRecord(BaseModel):
     """One logical run of one export.
 
     Attributes:
+        group: Set where several exports share a timestamp; they are asked for again together.
         manifest: The manifest as JSON once the export is verified; what it means is the exports' business.
         loads: By qualified name of the target.
     """
@@ -94,9 +124,10 @@ class RunRecord(BaseModel):
     object: str
     spec_fingerprint: str
     spec: dict[str, Any]
-    created_at: datetime
-    updated_at: datetime
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
     attempts: list[Attempt] = []
+    group: GroupEntry | None = None
     manifest: dict[str, Any] | None = None
     loads: dict[str, LoadEntry] = {}
 
@@ -110,7 +141,7 @@ class RunRecord(BaseModel):
             if LoadState.STARTED in states:
                 return "running"
             return "loaded" if states else "exported"
-        if not self.attempts or self.attempts[-1].state in (AttemptState.STARTED, AttemptState.COPIED):
+        if not self.attempts or self.attempts[-1].open:
             return "running"
         return "failed"
 

@@ -6,13 +6,14 @@ second to write learns of the first. Reading is one GET, writing one PUT.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import ValidationError
 
 from mz_orchestration.errors import NotFoundError, RunConflictError, VerificationError
-from mz_orchestration.objectstore.client import ObjectStore, PreconditionFailed
+from mz_orchestration.objectstore.client import ObjectInfo, ObjectStore, PreconditionFailed
 from mz_orchestration.objectstore.location import Location
 from mz_orchestration.runs.key import RUNS_FOLDER, record_location, run_key_hash
 from mz_orchestration.runs.record import LoadEntry, LoadState, RunRecord
@@ -42,7 +43,15 @@ class RunStore:
             NotFoundError: The bucket does not exist.
             VerificationError: What lies there is no run record.
         """
-        location = record_location(self._base, export, run_key)
+        return self.at(record_location(self._base, export, run_key))
+
+    def at(self, location: Location) -> StoredRun | None:
+        """The record at a place that a listing showed, or None if it has gone since.
+
+        Raises:
+            NotFoundError: The bucket does not exist.
+            VerificationError: What lies there is no run record.
+        """
         try:
             return self._read(location)
         except NotFoundError as error:
@@ -105,6 +114,26 @@ class RunStore:
             except VerificationError as error:
                 unreadable.append(error)
         return records, unreadable
+
+    def written_since(self, export: str, since: datetime) -> list[RunRecord]:
+        """The records of an export's runs that were written since a moment, leaving out what is not readable.
+
+        One listing, and one GET each.
+        """
+        found: list[RunRecord] = []
+        for item in self._store.list_objects(self._base.child(f"{RUNS_FOLDER}/{export}/")):
+            if item.last_modified is None or item.last_modified >= since:
+                with suppress(VerificationError, NotFoundError):
+                    found.append(self._read(self._at(item.key)).record)
+        return found
+
+    def listed(self, export: str | None = None, hash_prefix: str = "") -> list[ObjectInfo]:
+        """The records below the base, or of one export, or those whose run key's hash begins so.
+
+        One request per thousand.
+        """
+        within = "" if export is None else f"{export}/{hash_prefix}"
+        return self._store.list_objects(self._base.child(f"{RUNS_FOLDER}/{within}"))
 
     def with_key(self, run_key: str) -> list[RunRecord]:
         """The records of all exports that share a run key; one listing and one GET each."""

@@ -165,10 +165,11 @@ def test_what_an_export_and_its_load_cost(
     """The figures of docs/architecture.md: requests to the store and statements, by file count."""
     snowflake("CREATE TABLE DEMO.PUBLIC.COSTS (ID NUMBER(38,0))")
     key = environment["AWS_ACCESS_KEY_ID"]
-    before = len(requests_by(key))
+    before, said = len(requests_by(key)), len(statements(""))
     result = command.exported("costs", "--query", "SELECT id FROM shop.orders")
     exported = len(requests_by(key))
-    assert exported - before == 6 + result["files"]
+    assert len(statements("")) - said == 8
+    assert exported - before == 8 + result["files"]
     said = len(statements(""))
     assert command.load(result["manifest"], "DEMO.PUBLIC.COSTS").returncode == 0
     assert len(requests_by(key)) - exported == 7 + result["files"]

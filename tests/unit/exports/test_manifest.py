@@ -3,12 +3,15 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from mz_orchestration.errors import VerificationError
 from mz_orchestration.exports.manifest import DataFile, Manifest, parse_manifest
+from mz_orchestration.exports.verify import VerifyLevel
 from mz_orchestration.materialize.types import Column
 from mz_orchestration.runs.key import run_key_hash
 
@@ -19,21 +22,29 @@ WHEN = datetime(2026, 11, 22, tzinfo=UTC)
 def manifest() -> Manifest:
     return Manifest(
         run_key="nightly",
+        attempt=1,
         export="shop.orders",
         object="shop.orders",
         base="s3://bucket/exports/",
         path=f"s3://bucket/exports/shop.orders/20261122T000000Z-{run_key_hash('nightly')[:8]}-01/",
         format="parquet",
         spec_fingerprint="f",
+        cluster="quickstart",
+        timestamp=1_795_305_600_000,
+        verified=VerifyLevel.FOOTERS,
         columns=(Column(name="id", type="integer"),),
         copied=3,
+        counted=None,
         rows=3,
         files=(
             DataFile(name="mz-t1-batch-0000-0000.parquet", bytes=10, etag="a", rows=1),
             DataFile(name="mz-t1-batch-0001-0000.parquet", bytes=20, etag="b", rows=2),
         ),
         started_at=WHEN,
+        copied_at=WHEN,
         finished_at=WHEN,
+        materialize_version="v26.24.0",
+        written_by="0.1.0",
     ).hashed()
 
 
@@ -55,7 +66,7 @@ def test_a_change_breaks_the_hash(manifest: Manifest, change: dict[str, Any]) ->
         parse_manifest(changed(manifest, False, **change), source="m")
 
 
-@pytest.mark.parametrize("change", [{"rows": 4}, {"copied": 2}])
+@pytest.mark.parametrize("change", [{"rows": 4}, {"copied": 2}, {"counted": 2}, {"verified": "listing"}])
 def test_numbers_that_contradict_each_other_are_found_behind_a_fitting_hash(
     manifest: Manifest, change: dict[str, Any]
 ) -> None:
@@ -87,7 +98,7 @@ def test_nonsense(body: bytes, said: str) -> None:
         ({"path": "s3://other/exports/shop.orders/x/"}, "not the path of an attempt"),
         ({"columns": [{"name": "a", "type": "secret"}]}, "columns of unknown types: a"),
         ({"columns": [{"name": "a", "type": "text"}, {"name": "a", "type": "text"}]}, "a column is listed twice"),
-        ({"columns": [{"name": "a", "type": "numeric", "scale": 39}]}, "columns.0.scale"),
+        ({"columns": [{"name": "a", "type": "numeric", "scale": 2048}]}, "columns.0.scale"),
     ],
 )
 def test_a_manifest_that_cannot_be_ours(manifest: Manifest, change: dict[str, Any], said: str) -> None:
@@ -108,3 +119,13 @@ def test_a_name_that_leads_elsewhere_is_refused(manifest: Manifest) -> None:
     data["files"][0]["name"] = "../../other/mz-t1-batch-0000-0000.parquet"
     with pytest.raises(VerificationError, match=r"files\.0\.name"):
         parse_manifest(json.dumps(data), source="m")
+
+
+def test_the_documented_schema_is_the_manifests() -> None:
+    """`make schema` writes it anew."""
+    documented = Path(__file__).parents[3] / "docs" / "manifest.schema.json"
+    assert json.loads(documented.read_text()) == Manifest.json_schema()
+
+
+def test_a_manifest_fits_the_documented_schema(manifest: Manifest) -> None:
+    jsonschema.validate(json.loads(manifest.to_json()), Manifest.json_schema())

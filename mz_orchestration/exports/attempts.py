@@ -1,0 +1,128 @@
+"""One attempt at an export: written down before its COPY begins, and again when it ends."""
+
+from __future__ import annotations
+
+from mz_orchestration.errors import ConnectionLostError, ExportError
+from mz_orchestration.exports.context import ExportContext, ExportStep, HeldRead
+from mz_orchestration.exports.give_up import give_up
+from mz_orchestration.exports.overlap import let_others_finish
+from mz_orchestration.exports.paths import attempt_location
+from mz_orchestration.exports.spec import ExportSpec
+from mz_orchestration.exports.statements import copy_statement, count_statement, read_statement
+from mz_orchestration.exports.verify import prepare_reader
+from mz_orchestration.flow import Flow, call
+from mz_orchestration.materialize.session import Session
+from mz_orchestration.materialize.types import Column, numeric_hint
+from mz_orchestration.runs.key import run_key_hash
+from mz_orchestration.runs.record import Attempt, AttemptState
+from mz_orchestration.runs.store import RunStore, StoredRun
+
+
+def session_tag(run_key: str) -> str:
+    """The name that sessions of a run give their application, for people who look at Materialize's activity."""
+    return f"mz-orchestration {run_key_hash(run_key)[:8]}"
+
+
+def new_attempt(
+    stored: StoredRun,
+    session: Session,
+    spec: ExportSpec,
+    columns: list[Column],
+    runs: RunStore,
+    context: ExportContext,
+    held: HeldRead | None,
+) -> Flow[None]:
+    """Path, session and timestamp written down; then COPY; then its answer written down.
+
+    Raises:
+        ConnectionLostError: The record keeps saying that it runs, because it may.
+    """
+    copier = held.session if held is not None and held.session is not None else session
+    try:
+        yield from _begin(stored, session, copier, spec, runs, context, held)
+        yield from _copy(stored, copier, spec, columns, runs, context, held)
+    finally:
+        if held is None:
+            yield from call(session.end_read)
+
+
+def _begin(
+    stored: StoredRun,
+    session: Session,
+    copier: Session,
+    spec: ExportSpec,
+    runs: RunStore,
+    context: ExportContext,
+    held: HeldRead | None,
+) -> Flow[None]:
+    session_id = held.session_id if held is not None and held.session is not None else None
+    if session_id is None:
+        session_id = yield from call(session.session_id)
+    now = context.clock.now()
+    number = len(stored.record.attempts) + 1
+    attempt = Attempt(
+        number=number,
+        path=str(attempt_location(spec.base, spec.folder_name, stored.record.run_key, number, now)),
+        state=AttemptState.STARTED,
+        pid=copier.backend_pid,
+        session=session_id,
+        tag=session_tag(stored.record.run_key),
+        started_at=now,
+        deadline_at=spec.deadline(now),
+    )
+    with context.step(ExportStep.RECORD, f"write down attempt {number}"):
+        stored.record.attempts.append(attempt)
+        if context.policy.if_running is not None:
+            # Written down first, then looked around: of two that begin at once, one sees the other.
+            yield from call(runs.save, stored, now)
+            yield from let_others_finish(stored, session, spec, runs, context)
+        reading = (yield from call(session.begin_read, read_statement([spec]))) if held is None else held.reading
+        attempt.timestamp, attempt.server = reading.timestamp, reading.version
+        # Others may have been waited for since the attempt was written down.
+        attempt.deadline_at = spec.deadline(context.clock.now())
+        attempt.cluster = spec.cluster or (yield from call(session.cluster))
+        yield from call(runs.save, stored, context.clock.now())
+
+
+def _copy(
+    stored: StoredRun,
+    session: Session,
+    spec: ExportSpec,
+    columns: list[Column],
+    runs: RunStore,
+    context: ExportContext,
+    held: HeldRead | None,
+) -> Flow[None]:
+    attempt = stored.record.attempts[-1]
+    as_of = attempt.timestamp if held is not None and held.session is None else None
+    began = context.clock.monotonic()
+    left = spec.timeout
+    if spec.format == "parquet":
+        prepare_reader()
+    with context.step(ExportStep.COPY, f"COPY {spec.object} TO {attempt.path}") as details:
+        try:
+            if context.policy.count:
+                attempt.counted = yield from call(session.count, count_statement(spec, as_of), timeout=spec.timeout)
+                yield from call(runs.save, stored, context.clock.now())
+                left -= context.clock.monotonic() - began
+            attempt.copied = yield from call(
+                session.copy_to,
+                copy_statement(spec, columns, attempt.path, as_of),
+                timeout=left,
+            )
+        except ConnectionLostError:
+            # The export may be running on: the record must keep saying so until somebody has looked at the path.
+            raise
+        except BaseException as error:
+            # Under an event loop the statement's thread does not learn that its caller has gone.
+            if not (yield from call(session.cancel)):
+                context.note(ExportStep.COPY, "the COPY does not react to cancelling and may still be running")
+                raise
+            context.note(ExportStep.COPY, "the COPY has ended")
+            if isinstance(error, ExportError):
+                error.hint = numeric_hint(error.message, columns) or error.hint
+            yield from give_up(stored, AttemptState.FAILED, error, runs, context)
+            raise
+        details["copied"] = attempt.copied
+        attempt.state, attempt.copied_at = AttemptState.COPIED, context.clock.now()
+        yield from call(runs.save, stored, attempt.copied_at)

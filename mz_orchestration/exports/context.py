@@ -1,0 +1,85 @@
+"""What an export works with, and how it is to behave where there is a choice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from mz_orchestration.exports.verify import VerifyLevel
+from mz_orchestration.materialize.session import Reading, Session
+from mz_orchestration.objectstore.client import ObjectStore
+from mz_orchestration.progress import Progress
+from mz_orchestration.runs.record import GroupEntry
+
+
+class ExportStep(StrEnum):
+    """The steps of an export, in order; a process may die before or after each."""
+
+    PLAN = "plan"
+    RECORD = "record"
+    COPY = "copy"
+    SENTINEL = "sentinel"
+    VERIFY = "verify"
+    MANIFEST = "manifest"
+    FINISH = "finish"
+
+
+class ExportPolicy(BaseModel):
+    """How an export behaves where there is a choice; none of it changes which rows and files come out.
+
+    Attributes:
+        verify: How closely the files are looked at before the manifest is written.
+        count: Count the rows at the export's own timestamp before the COPY, so that files can be told to be whole
+            even if Materialize's answer is lost. Costs a second read of the object.
+        if_running: What to do while another run of the same export is in progress: wait for it to end, or leave with
+            `AlreadyRunningError`. None looks at this run's own earlier attempts only, and waits.
+        left_behind: What to do with an earlier attempt of this run whose COPY still runs without its process: wait
+            for it and take its files, cancel it, or leave it alone; the latter two start the next attempt.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    verify: VerifyLevel = VerifyLevel.FOOTERS
+    count: bool = False
+    if_running: Literal["wait", "skip", "fail"] | None = None
+    left_behind: Literal["wait", "cancel", "leave"] = "wait"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRead:
+    """A read that somebody holds open, for exports that must all see the same logical timestamp.
+
+    Attributes:
+        reading: What it reads.
+        group: Whom it is held for.
+        session: The session to run the COPY in, inside the transaction; None for a session of the export's own that
+            reads ``AS OF`` the timestamp.
+        session_id: That session's id.
+        may_start: Whether new attempts may begin; once the read is let go of, only those left behind can be finished.
+    """
+
+    reading: Reading
+    group: GroupEntry
+    session: Session | None = None
+    session_id: str | None = None
+    may_start: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ExportContext(Progress):
+    """What an export works with.
+
+    Attributes:
+        open_session: Opens a session with Materialize on the export's cluster, under the name given; called only
+            when one is needed, and again after one was lost.
+        store: The object store the files land in.
+        policy: How to behave where there is a choice.
+    """
+
+    open_session: Callable[[str], Session]
+    store: ObjectStore
+    policy: ExportPolicy = field(default_factory=ExportPolicy)
