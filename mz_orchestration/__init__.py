@@ -12,7 +12,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from mz_orchestration.errors import MzOrchestrationError
+    from mz_orchestration.exports.context import ExportPolicy
     from mz_orchestration.exports.export import run_export
+    from mz_orchestration.exports.group import GroupResult, run_exports
+    from mz_orchestration.exports.handle import ExportHandle, cancel_export, poll_export, start_export
     from mz_orchestration.exports.result import ExportResult
     from mz_orchestration.exports.spec import ExportSpec
     from mz_orchestration.materialize.session import MaterializeConfig
@@ -22,8 +25,11 @@ if TYPE_CHECKING:
     from mz_orchestration.snowflake.spec import LoadSpec
 
 __all__ = [
+    "ExportHandle",
+    "ExportPolicy",
     "ExportResult",
     "ExportSpec",
+    "GroupResult",
     "LoadResult",
     "LoadSpec",
     "MaterializeConfig",
@@ -32,13 +38,20 @@ __all__ = [
     "ObjectStoreConfig",
     "SnowflakeConfig",
     "__version__",
+    "cancel_export",
+    "poll_export",
     "run_export",
+    "run_exports",
     "run_load",
+    "start_export",
 ]
 
 _HOMES = {
+    "ExportHandle": "exports.handle",
+    "ExportPolicy": "exports.context",
     "ExportResult": "exports.result",
     "ExportSpec": "exports.spec",
+    "GroupResult": "exports.group",
     "LoadResult": "snowflake.load",
     "LoadSpec": "snowflake.spec",
     "MaterializeConfig": "materialize.session",
@@ -46,8 +59,12 @@ _HOMES = {
     "ObjectStore": "objectstore.client",
     "ObjectStoreConfig": "objectstore.client",
     "SnowflakeConfig": "snowflake.session",
+    "cancel_export": "exports.handle",
+    "poll_export": "exports.handle",
     "run_export": "exports.export",
+    "run_exports": "exports.group",
     "run_load": "snowflake.load",
+    "start_export": "exports.handle",
 }
 
 

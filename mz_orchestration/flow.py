@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import threading
 import time
-from collections.abc import Awaitable, Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -101,7 +103,11 @@ def run(flow: Flow[T], clock: Clock | None = None) -> T:
 
 
 async def arun(flow: Flow[T]) -> T:
-    """Carry out a flow on the running event loop: calls in threads, pauses on the loop."""
+    """Carry out a flow on the running event loop: calls in threads, pauses on the loop.
+
+    Once cancelled, the flow cleans up undisturbed: whoever cancels again waits like the first.
+    """
+    cancelled = False
 
     def perform(command: Call | Sleep) -> Awaitable[Any]:
         if isinstance(command, Sleep):
@@ -114,11 +120,52 @@ async def arun(flow: Flow[T]) -> T:
         command = next(flow)
         while True:
             try:
-                answer = await perform(command)
+                answer = await (_undisturbed(perform(command)) if cancelled else perform(command))
             except BaseException as error:
+                cancelled = cancelled or isinstance(error, asyncio.CancelledError)
                 command = flow.throw(error)
             else:
                 command = flow.send(answer)
     except StopIteration as stop:
         result: T = stop.value
         return result
+
+
+async def _undisturbed(awaitable: Awaitable[T]) -> T:
+    task = asyncio.ensure_future(awaitable)
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    return task.result()
+
+
+def run_coroutine(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on an event loop of its own, in a thread, and return its result.
+
+    Whatever interrupts the caller cancels the coroutine first and waits for it to clean up. Raised inside an event
+    loop, an interrupt other than Ctrl-C (SIGTERM's, an orchestrator's) would be taken for the failure of one task.
+    """
+    outcome: Future[T] = Future()
+    running: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = Future()
+
+    async def body() -> T:
+        running.set_result((asyncio.get_running_loop(), asyncio.current_task()))
+        return await main
+
+    def work() -> None:
+        try:
+            outcome.set_result(asyncio.run(body()))
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(work,), name="coroutine", daemon=True).start()
+    try:
+        return outcome.result()
+    except BaseException:
+        if not outcome.done():
+            loop, task = running.result()
+            if task is not None:
+                loop.call_soon_threadsafe(task.cancel)
+            wait([outcome])
+        raise

@@ -13,8 +13,8 @@ from mz_orchestration.cli.output import Terminated, print_json, progress, report
 from mz_orchestration.errors import MzOrchestrationError
 
 if TYPE_CHECKING:
-    from mz_orchestration.exports.watch import CompletedExport, WaitPolicy
-    from mz_orchestration.exports.watcher import Watcher
+    from mz_orchestration.exports.watch.wait import CompletedExport, WaitPolicy
+    from mz_orchestration.exports.watch.watcher import Watcher
     from mz_orchestration.objectstore.location import Location
     from mz_orchestration.objectstore.queue import RemovalQueue
 
@@ -23,7 +23,7 @@ def wait(
     path: Annotated[str, typer.Argument(help="The path of one export, as it was given to COPY TO.")],
     deadline: Annotated[float, typer.Option(help="The longest wait, in seconds.")] = 6 * 3600,
     start_deadline: Annotated[
-        float | None, typer.Option(help="The longest wait for the first object, in seconds. [default: --deadline]")
+        float | None, typer.Option(help="The longest wait for the first object, in seconds; by default --deadline.")
     ] = None,
     poll: Annotated[float, typer.Option(help="The longest pause between two looks, in seconds.")] = 5,
     settle: Annotated[
@@ -49,10 +49,11 @@ def wait(
     """
     command = shlex.join(["mz-orchestration", "wait", path, *(["--queue", queue] if queue else [])])
     with reporting(as_json=json, again=command):
-        from mz_orchestration.exports import watch
+        from mz_orchestration.exports.watch.wait import WaitPolicy
+        from mz_orchestration.exports.watch.wait import wait as wait_here
         from mz_orchestration.objectstore.location import parse_folder
 
-        policy = watch.WaitPolicy(
+        policy = WaitPolicy(
             deadline=deadline,
             start_deadline=start_deadline,
             poll=poll,
@@ -65,7 +66,7 @@ def wait(
         if queue:
             done = asyncio.run(_wait_with_queue(folder, policy, queue))
         else:
-            done = watch.wait(folder, policy=policy, on_event=progress(quiet=quiet or json))
+            done = wait_here(folder, policy=policy, on_event=progress(quiet=quiet or json))
         if json:
             files = [{"key": file.key, "bytes": file.size, "etag": file.etag} for file in done.files]
             print_json({**done.to_metadata(), "files": files, "strangers": list(done.strangers)})
@@ -74,7 +75,7 @@ def wait(
 
 
 async def _wait_with_queue(folder: Location, policy: WaitPolicy, url: str) -> CompletedExport:
-    from mz_orchestration.exports.watcher import Watcher
+    from mz_orchestration.exports.watch.watcher import Watcher
     from mz_orchestration.objectstore.queue import RemovalQueue
 
     queue = RemovalQueue(url, on_problem=_warn)

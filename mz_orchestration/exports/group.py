@@ -33,7 +33,7 @@ from mz_orchestration.exports.left_behind import cancel_attempt
 from mz_orchestration.exports.result import ExportResult
 from mz_orchestration.exports.spec import ExportSpec
 from mz_orchestration.exports.statements import read_statement
-from mz_orchestration.flow import Flow, arun, call
+from mz_orchestration.flow import Flow, arun, call, run_coroutine
 from mz_orchestration.materialize.session import MaterializeConfig, Reading, Session
 from mz_orchestration.objectstore.client import ObjectStore, PreconditionFailed
 from mz_orchestration.objectstore.location import Location
@@ -129,8 +129,18 @@ def run_exports(
     Raises:
         MzOrchestrationError: The first export to fail; the others are cancelled.
     """
-    arguments = {"run_key": run_key, "mode": mode, "max_parallel": max_parallel, "policy": policy}
-    return asyncio.run(arun_exports(specs, materialize=materialize, store=store, on_event=on_event, **arguments))  # type: ignore[arg-type]
+    return run_coroutine(
+        arun_exports(
+            specs,
+            run_key=run_key,
+            mode=mode,
+            max_parallel=max_parallel,
+            materialize=materialize,
+            store=store,
+            policy=policy,
+            on_event=on_event,
+        )
+    )
 
 
 async def arun_exports(

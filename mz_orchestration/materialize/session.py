@@ -83,6 +83,8 @@ class Session:
         config = config or MaterializeConfig()
         self._done = threading.Event()
         self._done.set()
+        self._turn = threading.Lock()
+        self._cancelled = False
         self._connection = connect(config, application_name=application_name)
 
     def __enter__(self) -> Session:
@@ -194,13 +196,17 @@ class Session:
 
         thread = threading.Thread(target=work, name=f"materialize-{what}", daemon=True)
         try:
-            self._done = done
-            thread.start()
+            with self._turn:
+                if self._cancelled:
+                    # Whoever wanted it has left between asking for it and this line, which is another thread's.
+                    raise ExportError(f"The {what} was cancelled before it began.", retryable=True)
+                self._done = done
+                thread.start()
             expired = not done.wait(min(max(timeout, 0.0), threading.TIMEOUT_MAX))
         finally:
             if thread.ident is None:
                 done.set()  # it never began, so there is nothing to cancel
-            self.cancel()
+            self._stop()
         if not outcome:
             raise UnavailableError(
                 f"The {what} neither finished nor reacted to cancelling.",
@@ -218,7 +224,7 @@ class Session:
         raise _copy_failed(answer) from None
 
     def cancel(self) -> bool:
-        """Cancel the COPY or count this session is running, if any; safe to call from another thread.
+        """Cancel the COPY or count this session is running, and any later one; safe to call from another thread.
 
         A cancel that arrives while the statement is planned or in preflight is lost, so it is repeated until the
         statement has returned.
@@ -226,6 +232,11 @@ class Session:
         Returns:
             Whether nothing is running any more.
         """
+        with self._turn:
+            self._cancelled = True
+        return self._stop()
+
+    def _stop(self) -> bool:
         for _ in range(_CANCELS):
             if self._done.is_set():
                 return True

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +30,7 @@ from mz_orchestration.materialize.session import Reading
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.runs.record import GroupEntry
 
-from .conftest import BASE
+from .conftest import BASE, active_copies
 
 Sql = psycopg.Connection[Any]
 ACCOUNTS = 20
@@ -223,3 +224,23 @@ def test_the_command_exports_several_objects_together(store: ObjectStore) -> Non
     assert quiet == [export["manifest"] for export in answer["exports"]]
     shown = command("runs", "show", "cli", "--at", to).stdout
     assert "run cli#1  bank.checking  exported" in shown
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_cancels_every_copy(number: signal.Signals, code: int, materialize: Sql) -> None:
+    to = BASE + "groups/"
+    key = f"interrupted-{code}"
+    common = ["export", "bank.checking", "bank.savings", "--to", to, "--connection", "local_s3", "--run-key", key]
+    with copy_faults(materialize, slow_rows=0.5, target="/groups/bank."):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mz_orchestration.cli", *common], stderr=subprocess.PIPE, text=True
+        )
+        deadline = time.monotonic() + 30
+        while active_copies(materialize, f"{key}#1") < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == code, said
+        assert active_copies(materialize, f"{key}#1") == 0
+    assert f"again: mz-orchestration export bank.checking bank.savings --to {to}" in said

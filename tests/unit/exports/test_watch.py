@@ -19,7 +19,7 @@ from mz_orchestration.errors import (
     UnavailableError,
     VerificationError,
 )
-from mz_orchestration.exports.watch import CompletedExport, WaitPolicy, wait
+from mz_orchestration.exports.watch.wait import CompletedExport, WaitPolicy, wait
 from mz_orchestration.flow import Clock
 from mz_orchestration.objectstore.client import ObjectInfo, ObjectStore
 from mz_orchestration.objectstore.location import Location

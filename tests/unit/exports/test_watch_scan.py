@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mz_orchestration.exports.watch_pages import read_keys
-from mz_orchestration.exports.watch_scan import KeyPage, Scan, Wanted, scan, shared_groups
+from mz_orchestration.exports.watch.pages import read_keys
+from mz_orchestration.exports.watch.scan import KeyPage, Scan, Wanted, scan, shared_groups
 
 
 def driven(keys: list[str], wanted: list[Wanted], *, page: int, at_least: int = 2) -> tuple[Scan, int]:

@@ -1,7 +1,7 @@
 """Waiting for an export that somebody else runs: the sentinel watch for one path.
 
 One listing learns the sentinel's key, one HEAD a poll asks for it, and one listing confirms that it is gone and data
-is there. For many paths see `mz_orchestration.exports.watcher.Watcher`.
+is there. For many paths see `mz_orchestration.exports.watch.watcher.Watcher`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from mz_orchestration.errors import UnavailableError
-from mz_orchestration.exports.watch_state import CompletedExport, Look, Next, WaitPolicy, Watch
+from mz_orchestration.exports.watch.state import CompletedExport, Look, Next, WaitPolicy, Watch
 from mz_orchestration.flow import Clock, Flow, arun, call, run, sleep
 from mz_orchestration.objectstore.client import ObjectInfo, ObjectStore
 from mz_orchestration.objectstore.location import Location

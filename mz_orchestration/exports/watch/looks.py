@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mz_orchestration.errors import MzOrchestrationError
-from mz_orchestration.exports.watch_heads import Heads, SignedHead
-from mz_orchestration.exports.watch_pages import KeyPages
-from mz_orchestration.exports.watch_scan import Scan, Wanted, scan, shared_groups
-from mz_orchestration.exports.watch_state import CompletedExport, Watch
+from mz_orchestration.exports.watch.heads import Heads, SignedHead
+from mz_orchestration.exports.watch.pages import KeyPages
+from mz_orchestration.exports.watch.scan import Scan, Wanted, scan, shared_groups
+from mz_orchestration.exports.watch.state import CompletedExport, Watch
 from mz_orchestration.objectstore.location import Location
 
 # A wait with too few neighbours to share a page is asked for by HEAD for so many polls; twice as many each time.

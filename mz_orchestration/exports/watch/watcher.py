@@ -18,11 +18,11 @@ from itertools import chain
 from typing import Any, ParamSpec, Self, TypeVar
 
 from mz_orchestration.errors import CredentialsError, MzOrchestrationError, UnavailableError
-from mz_orchestration.exports.watch import list_attempt
-from mz_orchestration.exports.watch_heads import Heads
-from mz_orchestration.exports.watch_looks import LONGEST_ALONE, OpenWait, grouped, headed, scanned
-from mz_orchestration.exports.watch_pages import KeyPages
-from mz_orchestration.exports.watch_state import CompletedExport, Look, Next, WaitPolicy, Watch
+from mz_orchestration.exports.watch.heads import Heads
+from mz_orchestration.exports.watch.looks import LONGEST_ALONE, OpenWait, grouped, headed, scanned
+from mz_orchestration.exports.watch.pages import KeyPages
+from mz_orchestration.exports.watch.state import CompletedExport, Look, Next, WaitPolicy, Watch
+from mz_orchestration.exports.watch.wait import list_attempt
 from mz_orchestration.flow import Clock
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.objectstore.location import Location

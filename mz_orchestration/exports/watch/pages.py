@@ -16,7 +16,7 @@ from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
 from mz_orchestration.exports.sentinel import SENTINEL_SUFFIX
-from mz_orchestration.exports.watch_scan import KeyPage
+from mz_orchestration.exports.watch.scan import KeyPage
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.objectstore.location import Location
 
