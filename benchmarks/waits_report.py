@@ -1,0 +1,40 @@
+"""What `waits.py` and `events.py` write down: the machine and the versions, and their tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from typing import Any
+
+_OURS = ("boto3", "botocore", "moto")
+_PEERS = ("apache-airflow-providers-amazon", "apache-airflow-core", "apache-airflow-task-sdk", "aiobotocore", "boto3")
+_ASK = (
+    "import json, sys; from importlib.metadata import version; print(json.dumps({n: version(n) for n in sys.argv[1:]}))"
+)
+
+
+def describe_machine(peers: str | None = None) -> dict[str, Any]:
+    """Cores, Python, versions; ``peers`` is the Python of the peers' environment."""
+    described: dict[str, Any] = {
+        "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in _OURS},
+    }
+    if peers:
+        done = subprocess.run([peers, "-c", _ASK, *_PEERS], capture_output=True, text=True, check=True)
+        described["peer_versions"] = json.loads(done.stdout)
+    return described
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Medians as Markdown, a line a row; a row is ``case``, ``n``, ``runs``, ``median`` by name."""
+    names = list(rows[0]["median"])
+    lines = [["case", "n", *names, "runs"], ["---"] * (len(names) + 3)]
+    lines += [
+        [row["case"], f"{row['n']:,}", *(f"{row['median'][name]:,.4g}" for name in names), str(row["runs"])]
+        for row in rows
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
