@@ -61,6 +61,10 @@ class NotFoundError(ConfigurationError):
     """A named database object, bucket, stage, table, run or file does not exist or is not visible."""
 
 
+class WrongEnvironmentError(ConfigurationError):
+    """What is asked about runs in another Materialize than the one that is asked."""
+
+
 class CredentialsError(MzOrchestrationError):
     """A system refused the credentials or the permission; retrying with the same ones cannot help."""
 
@@ -77,6 +81,12 @@ class ConnectionLostError(UnavailableError):
 
 class ExportError(MzOrchestrationError):
     """Materialize ended the COPY with an error; the attempt's path is burned."""
+
+
+class TimestampGoneError(ExportError):
+    """The logical timestamp cannot be read any more: whoever held it has let go."""
+
+    retryable = True
 
 
 class DeadlineError(MzOrchestrationError):

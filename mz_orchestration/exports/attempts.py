@@ -5,14 +5,14 @@ from __future__ import annotations
 from mz_orchestration.errors import ConnectionLostError, ExportError
 from mz_orchestration.exports.context import ExportContext, ExportStep, HeldRead
 from mz_orchestration.exports.give_up import give_up
-from mz_orchestration.exports.overlap import let_others_finish
 from mz_orchestration.exports.paths import attempt_location
 from mz_orchestration.exports.spec import ExportSpec
 from mz_orchestration.exports.statements import copy_statement, count_statement, read_statement
 from mz_orchestration.exports.verify import prepare_reader
 from mz_orchestration.flow import Flow, call
+from mz_orchestration.materialize.encode_hint import encode_hint
 from mz_orchestration.materialize.session import Session
-from mz_orchestration.materialize.types import Column, numeric_hint
+from mz_orchestration.materialize.types import Column
 from mz_orchestration.runs.key import run_key_hash
 from mz_orchestration.runs.record import Attempt, AttemptState
 from mz_orchestration.runs.store import RunStore, StoredRun
@@ -37,9 +37,9 @@ def new_attempt(
     Raises:
         ConnectionLostError: The record keeps saying that it runs, because it may.
     """
-    copier = held.session if held is not None and held.session is not None else session
+    copier = held.holder if held is not None and held.in_transaction and held.holder is not None else session
     try:
-        yield from _begin(stored, session, copier, spec, runs, context, held)
+        yield from _begin(stored, session, copier, spec, columns, runs, context, held)
         yield from _copy(stored, copier, spec, columns, runs, context, held)
     finally:
         if held is None:
@@ -51,36 +51,34 @@ def _begin(
     session: Session,
     copier: Session,
     spec: ExportSpec,
+    columns: list[Column],
     runs: RunStore,
     context: ExportContext,
     held: HeldRead | None,
 ) -> Flow[None]:
-    session_id = held.session_id if held is not None and held.session is not None else None
-    if session_id is None:
-        session_id = yield from call(session.session_id)
     now = context.clock.now()
     number = len(stored.record.attempts) + 1
-    attempt = Attempt(
-        number=number,
-        path=str(attempt_location(spec.base, spec.folder_name, stored.record.run_key, number, now)),
-        state=AttemptState.STARTED,
-        pid=copier.backend_pid,
-        session=session_id,
-        tag=session_tag(stored.record.run_key),
-        started_at=now,
-        deadline_at=spec.deadline(now),
-    )
     with context.step(ExportStep.RECORD, f"write down attempt {number}"):
-        stored.record.attempts.append(attempt)
-        if context.policy.if_running is not None:
-            # Written down first, then looked around: of two that begin at once, one sees the other.
-            yield from call(runs.save, stored, now)
-            yield from let_others_finish(stored, session, spec, runs, context)
+        identity = (held.identity if held is not None else None) or (yield from call(session.identity))
+        cluster = spec.cluster or (yield from call(session.cluster))
         reading = (yield from call(session.begin_read, read_statement([spec]))) if held is None else held.reading
-        attempt.timestamp, attempt.server = reading.timestamp, reading.version
-        # Others may have been waited for since the attempt was written down.
-        attempt.deadline_at = spec.deadline(context.clock.now())
-        attempt.cluster = spec.cluster or (yield from call(session.cluster))
+        stored.record.attempts.append(
+            Attempt(
+                number=number,
+                path=str(attempt_location(spec.base, spec.folder_name, stored.record.run_key, number, now)),
+                state=AttemptState.STARTED,
+                pid=copier.backend_pid,
+                session=identity.session,
+                environment=identity.environment,
+                tag=session_tag(stored.record.run_key),
+                started_at=now,
+                deadline_at=spec.deadline(now),
+                columns=[column.model_dump(mode="json") for column in columns],
+                cluster=cluster,
+                server=reading.version,
+                timestamp=reading.timestamp,
+            )
+        )
         yield from call(runs.save, stored, context.clock.now())
 
 
@@ -94,7 +92,7 @@ def _copy(
     held: HeldRead | None,
 ) -> Flow[None]:
     attempt = stored.record.attempts[-1]
-    as_of = attempt.timestamp if held is not None and held.session is None else None
+    as_of = attempt.timestamp if held is not None and not held.in_transaction else None
     began = context.clock.monotonic()
     left = spec.timeout
     if spec.format == "parquet":
@@ -102,7 +100,9 @@ def _copy(
     with context.step(ExportStep.COPY, f"COPY {spec.object} TO {attempt.path}") as details:
         try:
             if context.policy.count:
-                attempt.counted = yield from call(session.count, count_statement(spec, as_of), timeout=spec.timeout)
+                # By the session that holds the timestamp: its transaction reads there, and nowhere else.
+                counter = held.holder if held is not None and held.holder is not None else session
+                attempt.counted = yield from call(counter.count, count_statement(spec), timeout=spec.timeout)
                 yield from call(runs.save, stored, context.clock.now())
                 left -= context.clock.monotonic() - began
             attempt.copied = yield from call(
@@ -120,7 +120,7 @@ def _copy(
                 raise
             context.note(ExportStep.COPY, "the COPY has ended")
             if isinstance(error, ExportError):
-                error.hint = numeric_hint(error.message, columns) or error.hint
+                error.hint = encode_hint(error.message, columns) or error.hint
             yield from give_up(stored, AttemptState.FAILED, error, runs, context)
             raise
         details["copied"] = attempt.copied

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from mz_orchestration.exports.verify import VerifyLevel
-from mz_orchestration.materialize.session import Reading, Session
+from mz_orchestration.materialize.session import Reading, Session, SessionIdentity
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.progress import Progress
 from mz_orchestration.runs.record import GroupEntry
@@ -56,17 +56,18 @@ class HeldRead:
     Attributes:
         reading: What it reads.
         group: Whom it is held for.
-        session: The session to run the COPY in, inside the transaction; None for a session of the export's own that
-            reads ``AS OF`` the timestamp.
-        session_id: That session's id.
-        may_start: Whether new attempts may begin; once the read is let go of, only those left behind can be finished.
+        holder: The session that holds it; None once it has been let go of, when only attempts left behind can be
+            finished and none may begin.
+        in_transaction: Whether COPYs run in the holder's own transaction, or each in a session of its own that reads
+            ``AS OF`` the timestamp.
+        identity: By what the session that runs the COPY can be found, if it is the holder.
     """
 
     reading: Reading
     group: GroupEntry
-    session: Session | None = None
-    session_id: str | None = None
-    may_start: bool = True
+    holder: Session | None = None
+    in_transaction: bool = False
+    identity: SessionIdentity | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ the attempt adopted in the same manner.
 from __future__ import annotations
 
 import json
-from datetime import datetime
+
+from pydantic import ValidationError
 
 from mz_orchestration.errors import (
     ConnectionLostError,
-    ExportError,
     NotFoundError,
     RunConflictError,
+    TimestampGoneError,
     UnavailableError,
     VerificationError,
 )
@@ -24,6 +25,7 @@ from mz_orchestration.exports.context import ExportContext, ExportPolicy, Export
 from mz_orchestration.exports.give_up import give_up
 from mz_orchestration.exports.left_behind import adopt
 from mz_orchestration.exports.manifest import Manifest, parse_manifest
+from mz_orchestration.exports.overlap import take_turn
 from mz_orchestration.exports.publish import publish
 from mz_orchestration.exports.result import ExportResult
 from mz_orchestration.exports.spec import ExportSpec
@@ -34,8 +36,9 @@ from mz_orchestration.materialize.types import Column, notes, warnings, with_cas
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.progress import OnEvent, ignore
 from mz_orchestration.runs.key import record_location
-from mz_orchestration.runs.record import AttemptState, RunRecord
+from mz_orchestration.runs.record import Attempt, AttemptState, RunRecord
 from mz_orchestration.runs.store import RunStore, StoredRun
+from mz_orchestration.validation import describe_validation
 
 # How often a call gets over a lost connection, and for how many seconds it tries to open a new one each time.
 LOSSES = 3
@@ -137,26 +140,48 @@ def export_flow(
             try:
                 columns = yield from _columns(spec, session, context, quiet=losses > 0)
                 if stored is None:
-                    stored = _new_run(spec, run_key, context.clock.now(), held)
+                    stored = _new_run(spec, run_key, context, held)
                 adopted = yield from adopt(stored, session, spec, runs, context)
-                if not adopted:
+                if adopted:
+                    # What the object looks like by now says nothing about files that were written before.
+                    columns = _described(stored.record.attempts[-1])
+                else:
                     _refuse_a_late_start(held, spec)
+                    if held is None:
+                        holder = yield from call(session.identity)
+                        yield from take_turn(spec, run_key, session, holder, context)
                     yield from new_attempt(stored, session, spec, columns, runs, context, held)
                 break
             except ConnectionLostError as error:
                 losses += 1
-                if losses > LOSSES or (held is not None and held.session is not None):
+                if losses > LOSSES or (held is not None and held.in_transaction):
                     raise
                 context.note(ExportStep.COPY, f"{error.message} Connecting again to see what became of it.")
-                session.close()
+                yield from call(session.close)
                 session = yield from _reconnect(tag, context)
+        if adopted:
+            try:
+                # A sign of life: whoever sweeps, or works on the same run, learns of it.
+                yield from call(runs.save, stored, context.clock.now())
+            except RunConflictError:
+                context.note(ExportStep.PLAN, "the process that seemed to be gone has gone on meanwhile")
+                return (yield from export_flow(spec, run_key, context, held))
+        manifest = yield from _publish(stored, spec, columns, runs, context)
     finally:
-        session.close()
-    if adopted:
-        now = yield from call(runs.find, spec.folder_name, run_key)
-        if now is not None and now.etag != stored.etag:
-            # The process that seemed to be gone was alive and has gone on meanwhile.
-            return (yield from export_flow(spec, run_key, context, held))
+        # Open until now: others see by it that this run is in progress.
+        yield from call(session.close)
+    return ExportResult(
+        manifest,
+        attempt=manifest.attempt,
+        repeated=False,
+        adopted=adopted,
+        seconds=context.clock.monotonic() - began,
+    )
+
+
+def _publish(
+    stored: StoredRun, spec: ExportSpec, columns: list[Column], runs: RunStore, context: ExportContext
+) -> Flow[Manifest]:
     try:
         manifest = yield from publish(stored, spec, columns, context)
     except VerificationError as error:
@@ -168,22 +193,25 @@ def export_flow(
         attempt.state, attempt.finished_at = AttemptState.SUCCEEDED, context.clock.now()
         stored.record.manifest = manifest.model_dump(mode="json")
         yield from call(runs.save, stored, context.clock.now())
-    return ExportResult(
-        manifest,
-        attempt=attempt.number,
-        repeated=False,
-        adopted=adopted,
-        seconds=context.clock.monotonic() - began,
-    )
+    return manifest
+
+
+def refuse_another_spec(record: RunRecord, spec: ExportSpec) -> None:
+    """A run key stands for one export.
+
+    Raises:
+        RunConflictError: The record is that of another; what differs is named.
+    """
+    if record.spec_fingerprint != spec.fingerprint():
+        raise RunConflictError(
+            f"The run key {record.run_key!r} was used for a different export of {spec.object} "
+            f"({_differences(record.spec, spec)}).",
+            hint="Use another run key, or the arguments of the first run.",
+        )
 
 
 def _finished(stored: StoredRun, spec: ExportSpec, run_key: str, context: ExportContext) -> Flow[Manifest | None]:
-    if stored.record.spec_fingerprint != spec.fingerprint():
-        raise RunConflictError(
-            f"The run key {run_key!r} was used for a different export of {spec.object} "
-            f"({_differences(stored.record.spec, spec)}).",
-            hint="Use another run key, or the arguments of the first run.",
-        )
+    refuse_another_spec(stored.record, spec)
     if stored.record.manifest is None:
         return None
     manifest = parse_manifest(json.dumps(stored.record.manifest), source=str(stored.location))
@@ -199,8 +227,11 @@ def _finished(stored: StoredRun, spec: ExportSpec, run_key: str, context: Export
 
 def _differences(earlier: dict[str, object], spec: ExportSpec) -> str:
     now = spec.model_dump(mode="json")
-    changed = [f"{key}: {earlier.get(key)!r} then, {now[key]!r} now" for key in now if earlier.get(key) != now[key]]
-    return "; ".join(changed)
+    changed = [key for key in now if earlier.get(key) != now[key]]
+    # A query may hold what belongs in no message.
+    return "; ".join(
+        "another query" if key == "query" else f"{key}: {earlier.get(key)!r} then, {now[key]!r} now" for key in changed
+    )
 
 
 def _columns(spec: ExportSpec, session: Session, context: ExportContext, *, quiet: bool) -> Flow[list[Column]]:
@@ -213,7 +244,23 @@ def _columns(spec: ExportSpec, session: Session, context: ExportContext, *, quie
     return columns
 
 
-def _new_run(spec: ExportSpec, run_key: str, now: datetime, held: HeldRead | None) -> StoredRun:
+def _described(attempt: Attempt) -> list[Column]:
+    """The columns as they were when an attempt began.
+
+    Raises:
+        VerificationError: The record was changed.
+    """
+    try:
+        return [Column.model_validate(column) for column in attempt.columns]
+    except ValidationError as error:
+        raise VerificationError(
+            f"The run record's columns of attempt {attempt.number} cannot be read: {describe_validation(error)}",
+            hint="Use another run key.",
+        ) from error
+
+
+def _new_run(spec: ExportSpec, run_key: str, context: ExportContext, held: HeldRead | None) -> StoredRun:
+    now = context.clock.now()
     record = RunRecord(
         run_key=run_key,
         export=spec.folder_name,
@@ -222,17 +269,17 @@ def _new_run(spec: ExportSpec, run_key: str, now: datetime, held: HeldRead | Non
         spec=spec.model_dump(mode="json"),
         created_at=now,
         updated_at=now,
+        policy=context.policy.model_dump(mode="json", exclude_defaults=True),
         group=None if held is None else held.group,
     )
     return StoredRun(record, record_location(spec.base, spec.folder_name, run_key), None)
 
 
 def _refuse_a_late_start(held: HeldRead | None, spec: ExportSpec) -> None:
-    if held is not None and not held.may_start:
-        raise ExportError(
+    if held is not None and held.holder is None:
+        raise TimestampGoneError(
             f"{spec.object} was not exported at the timestamp {held.reading.timestamp}, which nobody holds any more.",
             hint="Run the same command again: all exports start anew at a later timestamp.",
-            retryable=True,
         )
 
 

@@ -8,6 +8,12 @@ from mz_orchestration.flow import Flow, call
 from mz_orchestration.runs.record import AttemptState
 from mz_orchestration.runs.store import RunStore, StoredRun
 
+_INTERRUPTS = {
+    "KeyboardInterrupt": "Ctrl-C",
+    "Terminated": "SIGTERM",
+    "CancelledError": "whoever waited for it, or because another export of its group failed",
+}
+
 
 def give_up(
     stored: StoredRun,
@@ -22,7 +28,8 @@ def give_up(
     if isinstance(error, MzOrchestrationError):
         attempt.error = error.to_dict()
     elif error is not None:
-        attempt.error = ExportError(f"Interrupted by {type(error).__name__}; the COPY was cancelled.").to_dict()
+        who = _INTERRUPTS.get(type(error).__name__, type(error).__name__)
+        attempt.error = ExportError(f"Interrupted by {who}; the COPY was cancelled.").to_dict()
     try:
         yield from call(runs.save, stored, context.clock.now())
     except MzOrchestrationError as unsaved:

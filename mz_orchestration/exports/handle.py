@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict
 
 from mz_orchestration.errors import ExportError, NotFoundError
 from mz_orchestration.exports.context import ExportContext, ExportPolicy, ExportStep
-from mz_orchestration.exports.export import export_context, export_flow
+from mz_orchestration.exports.export import export_context, export_flow, refuse_another_spec
 from mz_orchestration.exports.give_up import give_up
-from mz_orchestration.exports.left_behind import cancel_attempt
+from mz_orchestration.exports.left_behind import cancel_attempt, identity_of
 from mz_orchestration.exports.sentinel import ExportState, read_listing
 from mz_orchestration.exports.spec import ExportSpec
 from mz_orchestration.flow import Flow, arun, call, run, sleep
@@ -44,6 +44,7 @@ class ExportHandle(BaseModel):
         path: Its folder.
         pid: Backend of the session that runs the COPY.
         session: Id of that session.
+        environment: Id of the Materialize it belongs to.
         tag: Name of that session's application.
         started_at: When it began.
         deadline_at: When its COPY will be cancelled by whoever started it.
@@ -57,6 +58,7 @@ class ExportHandle(BaseModel):
     path: str
     pid: int
     session: str
+    environment: str
     tag: str
     started_at: datetime
     deadline_at: datetime | None
@@ -94,26 +96,36 @@ class ExportStatus:
         return self.state in (HandleState.SUCCEEDED, HandleState.FAILED)
 
 
+def handles_of(record: RunRecord) -> list[ExportHandle]:
+    """The handles of a run's attempts, in order."""
+    spec = ExportSpec.model_validate(record.spec)
+    return [
+        ExportHandle(
+            run_key=record.run_key,
+            spec=spec,
+            attempt=attempt.number,
+            path=attempt.path,
+            pid=attempt.pid,
+            session=attempt.session,
+            environment=attempt.environment,
+            tag=attempt.tag,
+            started_at=attempt.started_at,
+            deadline_at=attempt.deadline_at,
+        )
+        for attempt in record.attempts
+    ]
+
+
 def handle_of(record: RunRecord) -> ExportHandle:
     """The handle of a run's last attempt.
 
     Raises:
         NotFoundError: The run has no attempt yet.
     """
-    if not record.attempts:
+    handles = handles_of(record)
+    if not handles:
         raise NotFoundError(f"The run {record.run_key!r} of {record.object} has not begun an attempt.")
-    attempt = record.attempts[-1]
-    return ExportHandle(
-        run_key=record.run_key,
-        spec=ExportSpec.model_validate(record.spec),
-        attempt=attempt.number,
-        path=attempt.path,
-        pid=attempt.pid,
-        session=attempt.session,
-        tag=attempt.tag,
-        started_at=attempt.started_at,
-        deadline_at=attempt.deadline_at,
-    )
+    return handles[-1]
 
 
 def start_export(
@@ -143,6 +155,8 @@ def start_export(
     context = export_context(spec, materialize, store, policy, listen)
     runs = RunStore(context.store, spec.base)
     stored = runs.find(spec.folder_name, run_key)
+    if stored is not None:
+        refuse_another_spec(stored.record, spec)
     if stored is not None and (stored.record.manifest or (stored.record.attempts and stored.record.attempts[-1].open)):
         return handle_of(stored.record)
 
@@ -234,26 +248,33 @@ def poll_flow(handle: ExportHandle, context: ExportContext) -> Flow[ExportStatus
 def cancel_flow(handle: ExportHandle, context: ExportContext) -> Flow[bool]:
     """`cancel_export` as a flow."""
     found = yield from _find(handle, context)
-    if found is None or not found[1].open or found[1].copied is not None:
+    if found is None or found[1].copied is not None or found[1].state is AttemptState.SUCCEEDED:
         return False
+    identity = identity_of(found[1])
     session = yield from call(context.open_session, handle.tag)
     try:
-        if not (yield from call(session.is_active, handle.session)):
-            return False
-        if not (yield from cancel_attempt(found[1], session, context, ExportStep.COPY)):
+        active = yield from call(session.is_active, identity)
+        if active and not (yield from cancel_attempt(found[1], session, context, ExportStep.COPY)):
             return False
     finally:
-        session.close()
-    for _ in range(_OWNERS_TURN):
+        yield from call(session.close)
+    for _ in range(_OWNERS_TURN if active else 0):
         found = yield from _find(handle, context)
         if found is None or not found[1].open:
-            return True
+            return active
         yield from sleep(1.0)
-    if found is not None and found[1].number == found[0].record.attempts[-1].number:
-        error = ExportError("The COPY was cancelled from another process.", retryable=True)
+    if found is not None and found[1].open and found[1].number == found[0].record.attempts[-1].number:
+        folder = parse_folder(handle.path, field="path")
+        listing = read_listing((yield from call(context.store.list_objects, folder)))
+        if not active and listing.state is ExportState.COMPLETE:
+            context.note(ExportStep.COPY, f"attempt {handle.attempt} has ended; its files wait to be verified")
+            return False
+        # Nobody is left to write down how it ended.
+        how = "was cancelled from another process" if active else "had ended without a result"
+        error = ExportError(f"The COPY {how}.", hint="Run the same command again to start over.")
         runs = RunStore(context.store, handle.spec.base)
         yield from give_up(found[0], AttemptState.FAILED, error, runs, context)
-    return True
+    return active
 
 
 def _find(handle: ExportHandle, context: ExportContext) -> Flow[tuple[StoredRun, Attempt] | None]:
@@ -270,6 +291,6 @@ def _find(handle: ExportHandle, context: ExportContext) -> Flow[tuple[StoredRun,
 def _is_active(attempt: Attempt, context: ExportContext) -> Flow[bool]:
     session = yield from call(context.open_session, attempt.tag)
     try:
-        return (yield from call(session.is_active, attempt.session))
+        return (yield from call(session.is_active, identity_of(attempt)))
     finally:
-        session.close()
+        yield from call(session.close)

@@ -7,10 +7,11 @@ ends late does not take readers back in time.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from mz_orchestration.errors import NotFoundError, RunConflictError, VerificationError
+from mz_orchestration.errors import ConfigurationError, NotFoundError, RunConflictError, VerificationError
 from mz_orchestration.exports.manifest import Manifest
 from mz_orchestration.exports.paths import LATEST_NAME, latest_location
 from mz_orchestration.exports.stored_manifest import read_manifest
@@ -32,14 +33,14 @@ class Latest(BaseModel):
         rows: Rows in its files.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: int = 1
+    version: Literal[1] = 1
     manifest: str
     sha256: str
     run_key: str
     timestamp: int | None
-    started_at: datetime
+    started_at: AwareDatetime
     rows: int
 
     @property
@@ -58,15 +59,9 @@ def point_to_latest(store: ObjectStore, manifest: Manifest) -> bool:
     Raises:
         RunConflictError: Others kept writing it.
     """
-    at = latest_location(parse_folder(manifest.base, field="base"), manifest.export)
-    mine = Latest(
-        manifest=str(manifest.location),
-        sha256=manifest.sha256,
-        run_key=manifest.run_key,
-        timestamp=manifest.timestamp,
-        started_at=manifest.started_at,
-        rows=manifest.rows,
-    )
+    base = parse_folder(manifest.base, field="base")
+    at = latest_location(base, manifest.export)
+    mine = _pointer(manifest)
     for _ in range(_TRIES):
         try:
             there, etag = _read(store, at)
@@ -75,10 +70,11 @@ def point_to_latest(store: ObjectStore, manifest: Manifest) -> bool:
         except VerificationError:
             # Nothing of ours; a pointer can be made again from any manifest.
             there, etag = None, store.get(at)[1]
-        if there is not None and there.order > mine.order:
-            return False
         if there == mine:
             return True
+        # Believed only as far as its manifest bears it out: a pointer to what is gone must not hold up later ones.
+        if there is not None and there.order > mine.order and _followed(store, there, base, manifest.export):
+            return False
         try:
             store.put(at, mine.model_dump_json(indent=1).encode(), if_match=etag, create=etag is None)
         except PreconditionFailed:
@@ -86,6 +82,17 @@ def point_to_latest(store: ObjectStore, manifest: Manifest) -> bool:
         return True
     raise RunConflictError(
         f"{at} was written by others {_TRIES} times in a row.", hint="Run the same command again.", retryable=True
+    )
+
+
+def _pointer(manifest: Manifest) -> Latest:
+    return Latest(
+        manifest=str(manifest.location),
+        sha256=manifest.sha256,
+        run_key=manifest.run_key,
+        timestamp=manifest.timestamp,
+        started_at=manifest.started_at,
+        rows=manifest.rows,
     )
 
 
@@ -103,13 +110,23 @@ def read_latest(store: ObjectStore, base: Location, export: str) -> Manifest:
     """
     at = latest_location(base, export)
     latest, _ = _read(store, at)
-    manifest = read_manifest(store, parse_location(latest.manifest, field="manifest"))
-    if manifest.sha256 != latest.sha256:
+    manifest = _followed(store, latest, base, export)
+    if manifest is None:
         raise VerificationError(
-            f"{at} leads to {latest.manifest}, which has been written again since.",
-            hint="Export again under a new run key.",
+            f"{at} leads to {latest.manifest}, which is not the manifest of {export} that it was written for.",
+            hint="Export again: that replaces the pointer.",
         )
     return manifest
+
+
+def _followed(store: ObjectStore, latest: Latest, base: Location, export: str) -> Manifest | None:
+    """The manifest a pointer leads to, if all that the pointer says of it is true."""
+    try:
+        manifest = read_manifest(store, parse_location(latest.manifest, field="manifest"))
+    except (ConfigurationError, VerificationError):
+        return None
+    same = manifest.base == str(base) and manifest.export == export and manifest.sha256 == latest.sha256
+    return manifest if same and latest == _pointer(manifest) else None
 
 
 def open_manifest(store: ObjectStore, at: Location) -> Manifest:

@@ -15,7 +15,7 @@ from mz_orchestration.exports.give_up import give_up
 from mz_orchestration.exports.sentinel import ExportState, read_listing
 from mz_orchestration.exports.spec import ExportSpec
 from mz_orchestration.flow import Flow, call, sleep
-from mz_orchestration.materialize.session import Session
+from mz_orchestration.materialize.session import Session, SessionIdentity
 from mz_orchestration.objectstore.location import Location, parse_folder
 from mz_orchestration.progress import Progress
 from mz_orchestration.runs.record import Attempt, AttemptState
@@ -23,6 +23,8 @@ from mz_orchestration.runs.store import RunStore, StoredRun
 
 # Two listings this far apart must agree before files nobody vouched for count as complete.
 SETTLE = 2.0
+# In rare cases Materialize deletes the sentinel although the statement fails; only a count tells.
+UNWITNESSED = "; its answer is lost, and only a count taken beforehand (--count) could vouch for the number of rows"
 POLL = 5.0
 CANCELS = 30
 
@@ -51,11 +53,17 @@ def adopt(stored: StoredRun, session: Session, spec: ExportSpec, runs: RunStore,
                 yield from give_up(stored, AttemptState.FAILED, error, runs, context)
             raise
     if adopted:
-        context.note(ExportStep.PLAN, f"Materialize completed attempt {attempt.number}; it is adopted")
+        witness = "" if attempt.copied is not None or attempt.counted is not None else UNWITNESSED
+        context.note(ExportStep.PLAN, f"Materialize completed attempt {attempt.number}; it is adopted{witness}")
         return True
     context.note(ExportStep.PLAN, f"attempt {attempt.number} left nothing to adopt; a new one is started")
     yield from give_up(stored, AttemptState.ABANDONED, None, runs, context)
     return False
+
+
+def identity_of(attempt: Attempt) -> SessionIdentity:
+    """By what the session of an attempt can be found."""
+    return SessionIdentity(attempt.session, attempt.environment)
 
 
 def cancel_attempt(attempt: Attempt, session: Session, progress: Progress, step: ExportStep) -> Flow[bool]:
@@ -64,10 +72,10 @@ def cancel_attempt(attempt: Attempt, session: Session, progress: Progress, step:
     A cancel that arrives while the COPY is planned or in preflight is lost.
     """
     for _ in range(CANCELS):
-        if not (yield from call(session.is_active, attempt.session)):
+        if not (yield from call(session.is_active, identity_of(attempt))):
             progress.note(step, f"the COPY of attempt {attempt.number} has ended")
             return True
-        yield from call(session.cancel_backend, attempt.pid)
+        yield from call(session.cancel_session, identity_of(attempt))
         yield from sleep(1.0)
     progress.note(step, f"the COPY of attempt {attempt.number} does not react to cancelling")
     return False
@@ -78,7 +86,7 @@ def _is_let_be(attempt: Attempt, session: Session, context: ExportContext) -> Fl
     policy = context.policy
     if policy.left_behind == "wait" and policy.if_running not in ("skip", "fail"):
         return False
-    if not (yield from call(session.is_active, attempt.session)):
+    if not (yield from call(session.is_active, identity_of(attempt))):
         return False
     if policy.if_running in ("skip", "fail"):
         raise AlreadyRunningError(
@@ -103,7 +111,7 @@ def _wait(
     """Whether the files of a COPY that lost its client are complete, once nobody writes them any more."""
     while True:
         listing = read_listing((yield from call(context.store.list_objects, folder)))
-        active = yield from call(session.is_active, attempt.session)
+        active = yield from call(session.is_active, identity_of(attempt))
         if listing.state is ExportState.COMPLETE and (attempt.copied is not None or not active):
             yield from sleep(SETTLE if attempt.copied is None else 0)
             if attempt.copied is not None or (

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mz_orchestration.errors import VerificationError
+from mz_orchestration.errors import ConfigurationError, VerificationError
 from mz_orchestration.exports.paths import MANIFEST_NAME, is_attempt_name
 from mz_orchestration.exports.spec import CsvOptions
 from mz_orchestration.exports.verify import VerifyLevel
@@ -22,6 +22,7 @@ from mz_orchestration.objectstore.location import Location, parse_folder
 from mz_orchestration.validation import describe_validation
 
 # Anchored: pydantic searches, and a name must not lead to another folder.
+_SEGMENT = r"^[A-Za-z0-9_.-]+$"
 _FILE_NAME = r"^mz-t\d+-batch-\d{4,}-\d{4,}\.(parquet|csv)$"
 
 
@@ -72,7 +73,7 @@ class Manifest(BaseModel):
     version: Literal[1] = 1
     run_key: str
     attempt: int = Field(ge=1)
-    export: str
+    export: str = Field(pattern=_SEGMENT)
     object: str
     base: str
     path: str
@@ -102,6 +103,13 @@ class Manifest(BaseModel):
         for what, names in (("file", [f.name for f in self.files]), ("column", [c.name for c in self.columns])):
             if len(set(names)) != len(names):
                 raise ValueError(f"a {what} is listed twice")
+        for field, text in (("base", self.base), ("path", self.path)):
+            try:
+                folder = str(parse_folder(text, field=field))
+            except ConfigurationError as error:
+                raise ValueError(error.message) from None
+            if text != folder:
+                raise ValueError(f"{field}: {text!r} is not the folder {folder!r}")
         place = f"{self.base}{self.export}/"
         if not self.path.startswith(place) or not is_attempt_name(self.path[len(place) :], self.run_key):
             raise ValueError(f"{self.path} is not the path of an attempt of the run {self.run_key!r} below {place}")
@@ -154,6 +162,8 @@ def parse_manifest(body: bytes | str, *, source: str) -> Manifest:
     hint = "Use the manifest that the export wrote, unchanged; 'mz-orchestration runs' names it."
     try:
         data: Any = json.loads(body)
+        # Python reads half of a surrogate pair, which no UTF-8 and so no hash can hold.
+        json.dumps(data, ensure_ascii=False).encode()
         manifest = Manifest.model_validate(data)
     except ValidationError as error:
         raise VerificationError(

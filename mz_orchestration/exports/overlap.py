@@ -1,83 +1,148 @@
-"""Other runs of the same export, for callers that want one at a time: a schedule that is faster than its exports.
+"""One run of an export at a time, for callers that want that: a schedule faster than its exports.
 
-A run writes itself down before it looks around, so of two that begin together at least one sees the other; the one
-that began later gives way.
+Whoever is about to begin takes the export's *turn*, an object written by conditional put: of two that begin together
+one gets it, whatever their clocks say. A turn belongs to a session with Materialize and lasts as long as that session;
+it needs no clearing up after a kill, and a COPY that runs on without its client still has it. Runs that did not ask
+for a turn are found by their records.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+import shlex
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from mz_orchestration.errors import AlreadyRunningError, DeadlineError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from mz_orchestration.errors import AlreadyRunningError, DeadlineError, NotFoundError, WrongEnvironmentError
 from mz_orchestration.exports.context import ExportContext, ExportStep
-from mz_orchestration.exports.give_up import give_up
 from mz_orchestration.exports.spec import ExportSpec
 from mz_orchestration.flow import Flow, call, sleep
-from mz_orchestration.materialize.session import Session
-from mz_orchestration.runs.record import AttemptState, RunRecord
-from mz_orchestration.runs.store import RunStore, StoredRun
+from mz_orchestration.materialize.session import Session, SessionIdentity
+from mz_orchestration.objectstore.client import PreconditionFailed
+from mz_orchestration.runs.store import RunStore
 
+TURNS_FOLDER = ".turns"
 POLL = 5.0
 # A record that nobody has written for longer than any export may take is no sign of life.
 _LOOK_BACK = timedelta(days=1)
-# How long a process may take from Materialize's answer to its manifest and still count as running.
-_VERIFYING = timedelta(minutes=15)
 
 
-def let_others_finish(
-    stored: StoredRun, session: Session, spec: ExportSpec, runs: RunStore, context: ExportContext
+class Turn(BaseModel):
+    """Whose turn it is.
+
+    Attributes:
+        run_key: The run's.
+        session: Id of its session with Materialize.
+        environment: Id of that Materialize.
+        taken_at: When it was taken, by the taker's clock.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run_key: str
+    session: str
+    environment: str
+    taken_at: AwareDatetime
+
+    @property
+    def identity(self) -> SessionIdentity:
+        """By what its session can be found."""
+        return SessionIdentity(self.session, self.environment)
+
+
+@dataclass(frozen=True, slots=True)
+class _Other:
+    run_key: str
+    since: datetime
+
+
+def take_turn(
+    spec: ExportSpec, run_key: str, session: Session, holder: SessionIdentity, context: ExportContext
 ) -> Flow[None]:
-    """Return once no other run of the export is in progress that began before this one's attempt.
+    """Return once it is this run's turn, by the policy; at once if the policy is not to look.
 
-    One listing of the export's run records, and one GET for each that was written lately.
+    Costs one GET and one PUT, a listing of the export's run records, and one GET for each that was written lately.
+
+    Args:
+        spec: The export.
+        run_key: The run that wants to begin.
+        session: For asking Materialize.
+        holder: The session whose life the turn lasts.
+        context: What to work with.
 
     Raises:
-        AlreadyRunningError: One is, and the policy is not to wait.
+        AlreadyRunningError: Another run is in progress, and the policy is not to wait.
         DeadlineError: It did not end within the export's time-out.
     """
+    if context.policy.if_running is None:
+        return
     deadline = context.clock.monotonic() + spec.timeout
     noted = ""
     while True:
-        other = yield from _earlier(stored, session, spec, runs, context)
+        other = yield from _other(spec, run_key, session, holder, context)
         if other is None:
             return
-        attempt = other.attempts[-1]
-        error: AlreadyRunningError | DeadlineError | None = None
+        cancel = shlex.join(["mz-orchestration", "runs", "cancel", other.run_key, "--at", spec.to])
         if context.policy.if_running in ("skip", "fail"):
-            error = AlreadyRunningError(
+            raise AlreadyRunningError(
                 f"The run {other.run_key!r} of {spec.object} has been in progress since "
-                f"{attempt.started_at:%Y-%m-%d %H:%M:%S} UTC.",
-                hint="Let it finish, or stop it with 'mz-orchestration runs cancel'.",
+                f"{other.since:%Y-%m-%d %H:%M:%S} UTC.",
+                hint=f"Let it finish, or stop it: {cancel}",
             )
-        elif context.clock.monotonic() >= deadline:
-            error = DeadlineError(
+        if context.clock.monotonic() >= deadline:
+            raise DeadlineError(
                 f"The run {other.run_key!r} of {spec.object} did not end within {spec.timeout:g} seconds.",
-                hint="See 'mz-orchestration runs show' for how it stands, or stop it with 'runs cancel'.",
+                hint=f"Let it finish, or stop it: {cancel}",
             )
-        if error is not None:
-            yield from give_up(stored, AttemptState.ABANDONED, error, runs, context)
-            raise error
         if noted != other.run_key:
             noted = other.run_key
-            context.note(ExportStep.RECORD, f"waiting for the run {other.run_key!r}, in progress since earlier")
+            context.note(ExportStep.PLAN, f"waiting for the run {other.run_key!r}, in progress since {other.since}")
         yield from sleep(POLL)
 
 
-def _earlier(
-    stored: StoredRun, session: Session, spec: ExportSpec, runs: RunStore, context: ExportContext
-) -> Flow[RunRecord | None]:
+def _other(
+    spec: ExportSpec, run_key: str, session: Session, holder: SessionIdentity, context: ExportContext
+) -> Flow[_Other | None]:
+    at = spec.base.child(f"{TURNS_FOLDER}/{spec.folder_name}.json")
     now = context.clock.now()
-    since = now - max(_LOOK_BACK, timedelta(seconds=spec.timeout))
-    mine = stored.record.attempts[-1].started_at, stored.record.run_key
+    mine = Turn(run_key=run_key, session=holder.session, environment=holder.environment, taken_at=now)
+    while True:
+        turn, etag = None, None
+        try:
+            body, etag = yield from call(context.store.get, at)
+            turn = Turn.model_validate_json(body)
+        except NotFoundError as error:
+            if error.details.get("code") == "NoSuchBucket":
+                raise
+        except ValidationError:
+            context.note(ExportStep.PLAN, f"{at} is nothing of ours and is replaced")
+        if turn is not None and turn.identity == holder:
+            break
+        if turn is not None and (yield from _is_active(turn.identity, session)):
+            return _Other(turn.run_key, turn.taken_at)
+        try:
+            yield from call(
+                context.store.put, at, mine.model_dump_json(indent=1).encode(), if_match=etag, create=etag is None
+            )
+            break
+        except PreconditionFailed:
+            continue
+    since = now - max(_LOOK_BACK, now - spec.earliest(now))
+    runs = RunStore(context.store, spec.base)
     for record in (yield from call(runs.written_since, spec.folder_name, since)):
-        if record.run_key == stored.record.run_key or not record.attempts:
+        if record.run_key == run_key or not record.attempts:
             continue
         attempt = record.attempts[-1]
-        if not attempt.open or (attempt.started_at, record.run_key) >= mine:
-            continue
-        if attempt.copied is not None:
-            if now - record.updated_at < _VERIFYING:
-                return record
-        elif (yield from call(session.is_active, attempt.session)):
-            return record
+        identity = SessionIdentity(attempt.session, attempt.environment)
+        if attempt.open and identity != holder and (yield from _is_active(identity, session)):
+            return _Other(record.run_key, attempt.started_at)
     return None
+
+
+def _is_active(identity: SessionIdentity, session: Session) -> Flow[bool]:
+    try:
+        return (yield from call(session.is_active, identity))
+    except WrongEnvironmentError:
+        # The same folder, exported to by another Materialize: no run of this export.
+        return False

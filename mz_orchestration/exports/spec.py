@@ -158,6 +158,10 @@ class ExportSpec(BaseModel):
         """When a COPY that began at ``start`` is cancelled."""
         return start + timedelta(seconds=min(self.timeout, _LONGEST))
 
+    def earliest(self, now: datetime) -> datetime:
+        """When a COPY that is still running now may have begun."""
+        return now - timedelta(seconds=min(self.timeout, _LONGEST))
+
     def fingerprint(self) -> str:
         """A hash of everything that decides which rows and files come out; the deadline does not."""
         data = self.model_dump(mode="json", exclude={"timeout"})

@@ -10,10 +10,12 @@ from psycopg import sql
 from mz_orchestration.exports.spec import ExportSpec
 from mz_orchestration.materialize.names import parse_object_name
 from mz_orchestration.materialize.sql_types import parse_type
-from mz_orchestration.materialize.types import Column
+from mz_orchestration.materialize.types import FLOAT_TYPES, Column
 
 # Text that is cast to jsonb holds JSON; anything else becomes JSON.
 _READ_AS_JSON = ("text", "varchar", "char", "jsonb")
+# What Materialize's to_jsonb makes strings of (src/sql/src/plan/typeconv.rs) although JSON holds it as a number.
+_NUMBERS = ("bigint", "uint2", "uint4", "uint8")
 
 
 def describe_statement(spec: ExportSpec) -> sql.Composed:
@@ -47,7 +49,7 @@ def copy_statement(spec: ExportSpec, columns: list[Column] | None, path: str, as
         as_of: Logical timestamp to read at, held by another session; None means the session's own.
     """
     what: sql.Composable
-    if columns is not None and any(column.cast for column in columns):
+    if columns and (any(column.cast for column in columns) or _by_position(spec, columns)):
         listed = sql.SQL(", ").join(_projected(column) for column in columns)
         what = sql.SQL("(SELECT {} FROM {}{})").format(listed, _source(spec), _as_of(as_of))
     elif as_of is not None:
@@ -64,12 +66,29 @@ def _projected(column: Column) -> sql.Composable:
     if column.cast is None:
         return name
     if column.cast == "jsonb" and (column.array or column.type not in _READ_AS_JSON):
-        # To Materialize's to_jsonb only these elements are strings, not numbers (src/sql/src/plan/typeconv.rs).
-        numbers = column.array and column.type in ("bigint", "uint2", "uint4", "uint8")
-        value = sql.SQL("{}::numeric[]").format(name) if numbers else name
-        return sql.SQL("to_jsonb({}) AS {}").format(value, name)
+        return sql.SQL("to_jsonb({}{}) AS {}").format(name, _way_to_json(column), name)
     # A type has no parameters; this text is put together from a closed list of words and numbers.
     return sql.SQL("{}::{} AS {}").format(name, _trusted(parse_type(column.cast).text), name)
+
+
+def _by_position(spec: ExportSpec, columns: list[Column]) -> bool:
+    """Whether only the order of the fields tells the columns apart, and the columns can be named.
+
+    CSV has no names: were the object made again after it was described, with its columns in another order, ``*``
+    would fill the wrong ones.
+    """
+    return spec.format == "csv" and not any(column.renamed for column in columns)
+
+
+def _way_to_json(column: Column) -> sql.SQL:
+    if column.type in _NUMBERS:
+        way = "::numeric"
+    elif column.type in FLOAT_TYPES:
+        # To a JSON number it goes by way of numeric, which refuses Infinity and 1e39 and makes 0 of 1e-45.
+        way = "::text"
+    else:
+        way = ""
+    return sql.SQL(way + "[]" if way and column.array else way)
 
 
 def _source(spec: ExportSpec) -> sql.Composable:

@@ -7,6 +7,7 @@ record vouches for it, or where a file was written again.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,7 +55,7 @@ def publish_manifest(store: ObjectStore, manifest: Manifest) -> Manifest:
         store.put(manifest.location, manifest.to_json(), create=True)
     except PreconditionFailed:
         earlier = read_manifest(store, manifest.location)
-        if _said(earlier, known=manifest.copied is not None) != _said(manifest, known=earlier.copied is not None):
+        if not _agree(earlier, manifest):
             raise VerificationError(
                 f"{manifest.location} is there already and describes other files.", hint=AGAIN
             ) from None
@@ -66,7 +67,8 @@ def check_against_store(store: ObjectStore, manifest: Manifest, recorded: Mappin
     """Make sure that the files are the ones the export wrote, whole, or hold what those held.
 
     A file that was written again, as a slower replica does after success, must have the rows and columns of the
-    manifest.
+    manifest. CSV says little of itself; but the same rows, in whichever order, take the same bytes in all files of
+    their batch together.
 
     Args:
         store: Where they lie.
@@ -101,13 +103,22 @@ def check_against_store(store: ObjectStore, manifest: Manifest, recorded: Mappin
     everything = manifest.format == "parquet" or recorded is None
     files = [there[name] for name in claimed if everything or name in rewritten]
     verified = verify_files(store, folder, files, manifest.columns, manifest.csv)
+    sizes = {name: item.size for name, item in there.items()}
     for item, rows in zip(verified.files, verified.rows or (), strict=True):
         file = claimed[item.key.removeprefix(folder.key)]
+        sizes[file.name] = item.size
         if item.etag != file.etag:
             rewritten.add(file.name)
         if file.rows not in (None, rows):
             again = " since it was written again" if file.name in rewritten else ""
             found.append(f"{file.name} holds {rows} rows{again}, {file.rows} in the manifest")
+    if manifest.format == "csv":
+        now, then = _batch_sizes(sizes), _batch_sizes({file.name: file.bytes for file in manifest.files})
+        found += [
+            f"{batch}-* have {now[batch]} bytes since they were written again, {then[batch]} in the manifest"
+            for batch in sorted({_batch(name) for name in rewritten})
+            if now[batch] != then[batch]
+        ]
     _refuse(found, manifest)
     return [rewritten_warning(rewritten, folder)] if rewritten else []
 
@@ -122,13 +133,30 @@ def _refuse(found: list[str], manifest: Manifest) -> None:
         )
 
 
-def _said(manifest: Manifest, *, known: bool) -> dict[str, Any]:
-    """What a manifest claims of its files; whoever wrote it, and whichever replica wrote them last.
+def _batch(name: str) -> str:
+    """A file's name without its number: which rows a batch holds follows from the rows alone."""
+    return name.rpartition("-")[0]
 
-    Args:
-        manifest: It.
-        known: Whether the number of rows that Materialize answered counts. Who adopts files does not know it.
+
+def _batch_sizes(sizes: Mapping[str, int]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for name, size in sizes.items():
+        found[_batch(name)] += size
+    return found
+
+
+def _agree(one: Manifest, other: Manifest) -> bool:
+    """Whether two manifests claim the same of their files.
+
+    Whoever wrote them, however closely the files were looked at and whichever replica wrote those last: who adopts
+    files does not know how many rows Materialize copied, and who only lists them not how many each holds.
     """
     fields = {"run_key", "export", "object", "base", "path", "format", "csv", "spec_fingerprint", "columns", "rows"}
-    said = manifest.model_dump(include=fields | ({"copied"} if known and manifest.copied is not None else set()))
-    return {**said, "files": [(file.name, file.rows) for file in manifest.files]}
+    if None not in (one.copied, other.copied):
+        fields.add("copied")
+    if one.model_dump(include=fields) != other.model_dump(include=fields) or len(one.files) != len(other.files):
+        return False
+    return all(
+        a.name == b.name and (a.rows == b.rows or None in (a.rows, b.rows))
+        for a, b in zip(one.files, other.files, strict=True)
+    )

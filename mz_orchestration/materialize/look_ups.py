@@ -8,6 +8,7 @@ from mz_orchestration.materialize.names import parse_object_name
 
 SHOW_CLUSTER = sql.SQL("SHOW cluster").format()
 BEGIN = sql.SQL("BEGIN").format()
+ENVIRONMENT = sql.SQL("SELECT mz_environment_id()").format()
 
 
 def use_cluster(name: str) -> sql.Composed:
@@ -33,9 +34,11 @@ def session_of(pid: int) -> sql.Composed:
     )
 
 
-def count_sessions(id: str) -> sql.Composed:
-    """Asks whether a session is still there."""
-    return sql.SQL("SELECT count(*) FROM mz_internal.mz_sessions WHERE id::text = {}").format(sql.Literal(id))
+def backend_of(session: str) -> sql.Composed:
+    """Asks for the backend of a session; no row if the session is gone."""
+    return sql.SQL("SELECT connection_id::bigint FROM mz_internal.mz_sessions WHERE id::text = {}").format(
+        sql.Literal(session)
+    )
 
 
 def cancel_backend(pid: int) -> sql.Composed:

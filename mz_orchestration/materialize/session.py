@@ -29,7 +29,9 @@ from mz_orchestration.errors import (
     ExportError,
     MzOrchestrationError,
     NotFoundError,
+    TimestampGoneError,
     UnavailableError,
+    WrongEnvironmentError,
 )
 from mz_orchestration.materialize import look_ups
 from mz_orchestration.materialize.types import Column, type_name
@@ -38,6 +40,9 @@ T = TypeVar("T")
 
 _CANCEL_EVERY = 1.0
 _CANCELS = 60
+_CLOSE_CANCELS = 5
+# For statements that are answered at once; COPY and counts have deadlines of their own.
+_STATEMENT_SECONDS = 60.0
 # Nothing was said at all, or a goodbye: shutting down, starting up, idle for too long in a transaction.
 _LOST = frozenset({None, "57P01", "57P02", "57P03", "25P03"})
 
@@ -64,6 +69,14 @@ class MaterializeConfig(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
+class SessionIdentity:
+    """A session's id, which unlike its backend's never comes round again, and the id of its Materialize."""
+
+    session: str
+    environment: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """What an open read transaction reads: logical timestamp in milliseconds since 1970, and the server's version."""
 
@@ -84,7 +97,9 @@ class Session:
         self._done = threading.Event()
         self._done.set()
         self._turn = threading.Lock()
-        self._cancelled = False
+        self._busy = threading.Lock()
+        self._cancelled = self._left = False
+        self._environment: str | None = None
         self._connection = connect(config, application_name=application_name)
 
     def __enter__(self) -> Session:
@@ -94,7 +109,20 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """End the session; never raises."""
+        """End the session; never raises.
+
+        A statement that another thread is still waiting for is cancelled first: freeing the connection under it would
+        end the process. If it does not react, its thread closes the session when it can.
+        """
+        if not self._busy.acquire(blocking=False):
+            self._left = True
+            self._stop(_CLOSE_CANCELS)
+            if not self._busy.acquire(timeout=_CANCEL_EVERY):
+                return
+        self._disconnect()
+        self._busy.release()
+
+    def _disconnect(self) -> None:
         with suppress(psycopg.Error, OSError):
             self._connection.close()
 
@@ -110,10 +138,7 @@ class Session:
             NotFoundError: Something it names does not exist.
             ConfigurationError: Materialize refuses it for another reason.
         """
-        try:
-            description = self._connection.execute(statement).description or []
-        except psycopg.Error as error:
-            raise _refused(error) from None
+        description = self._briefly(lambda: self._connection.execute(statement).description or [])
         columns = []
         for item in description:
             name, array = type_name(item.type_code)
@@ -139,26 +164,29 @@ class Session:
             statement: Its first statement, which names all that it will read; one row of ``mz_now()`` and
                 ``mz_version()``.
         """
-        try:
+
+        def read() -> list[tuple[Any, ...]]:
             self._connection.execute(look_ups.BEGIN)
-            [row] = self._connection.execute(statement).fetchall()
-        except psycopg.Error as error:
-            raise _refused(error) from None
+            return self._connection.execute(statement).fetchall()
+
+        [row] = self._briefly(read)
         return Reading(int(row[0]), str(row[1]))
 
     def end_read(self) -> None:
         """End the read transaction, if one is open; never raises, since nothing depends on it."""
-        with suppress(psycopg.Error, OSError):
-            self._connection.rollback()
+        if not self._busy.locked():
+            with suppress(MzOrchestrationError):
+                self._briefly(self._connection.rollback)
 
     def count(self, statement: sql.Composed, *, timeout: float) -> int:
         """The answer of a ``SELECT count(*)``, with the deadline and the errors of `copy_to`."""
-        rows = self._within(timeout, lambda: self._connection.execute(statement).fetchall(), "count")
+        rows = self._within(timeout, lambda: self._connection.execute(statement).fetchall(), "count", _long_failed)
         return int(rows[0][0])
 
     def keep_alive(self) -> None:
         """Show an open transaction to be in use; the server ends one that is idle for two minutes."""
-        self._all(look_ups.SHOW_CLUSTER)
+        if not self._busy.locked():
+            self._all(look_ups.SHOW_CLUSTER)
 
     def copy_to(self, statement: sql.Composed, *, timeout: float) -> int:
         """Run ``COPY ... TO`` and return the number of rows it wrote.
@@ -175,29 +203,47 @@ class Session:
             DeadlineError: ``timeout`` passed; the statement was cancelled.
             ConnectionLostError: The connection was lost; the export may still be running.
         """
-        answer = self._within(timeout, lambda: self._connection.execute(statement).statusmessage, "COPY")
+        answer = self._within(timeout, lambda: self._connection.execute(statement).statusmessage, "COPY", _long_failed)
         match = re.fullmatch(r"COPY (\d+)", answer or "")
         if match is None:
             raise ExportError(f"Materialize answered the COPY with {answer!r} where 'COPY <rows>' was expected.")
         return int(match[1])
 
-    def _within(self, timeout: float, execute: Callable[[], T], what: str) -> T:
-        """Run a long statement in a thread of its own, and cancel it whatever makes the caller leave."""
+    def _briefly(self, execute: Callable[[], T]) -> T:
+        """Run statements that are answered at once, or not at all: keepalives notice a dead network, not a dead peer.
+
+        Raises:
+            ConnectionLostError: There was no answer.
+        """
+        return self._within(_STATEMENT_SECONDS, execute, "statement", lambda error, what: _refused(error))
+
+    def _within(
+        self,
+        timeout: float,
+        execute: Callable[[], T],
+        what: str,
+        failed: Callable[[psycopg.Error, str], MzOrchestrationError],
+    ) -> T:
+        """Run a statement in a thread of its own, and cancel it whatever makes the caller leave."""
         outcome: list[T | psycopg.Error] = []
         done = threading.Event()
+        long = what != "statement"
 
         def work() -> None:
-            try:
-                outcome.append(execute())
-            except psycopg.Error as error:
-                outcome.append(error)
-            finally:
-                done.set()
+            with self._busy:
+                try:
+                    outcome.append(execute())
+                except psycopg.Error as error:
+                    outcome.append(error)
+                finally:
+                    done.set()
+                    if self._left:
+                        self._disconnect()
 
         thread = threading.Thread(target=work, name=f"materialize-{what}", daemon=True)
         try:
             with self._turn:
-                if self._cancelled:
+                if self._cancelled and long:
                     # Whoever wanted it has left between asking for it and this line, which is another thread's.
                     raise ExportError(f"The {what} was cancelled before it began.", retryable=True)
                 self._done = done
@@ -206,10 +252,10 @@ class Session:
         finally:
             if thread.ident is None:
                 done.set()  # it never began, so there is nothing to cancel
-            self._stop()
+            self._stop(_CANCELS if long else _CLOSE_CANCELS)
         if not outcome:
-            raise UnavailableError(
-                f"The {what} neither finished nor reacted to cancelling.",
+            raise (UnavailableError if long else ConnectionLostError)(
+                f"The {what} neither finished within {timeout:g} seconds nor reacted to cancelling.",
                 hint="It may still be running in Materialize; run the same command again with the same run key.",
             )
         answer = outcome[0]
@@ -221,7 +267,7 @@ class Session:
                 hint="Allow more time, or give the cluster more resources.",
                 details={"timeout_seconds": timeout},
             ) from None
-        raise _copy_failed(answer) from None
+        raise failed(answer, what) from None
 
     def cancel(self) -> bool:
         """Cancel the COPY or count this session is running, and any later one; safe to call from another thread.
@@ -234,10 +280,10 @@ class Session:
         """
         with self._turn:
             self._cancelled = True
-        return self._stop()
+        return self._stop(_CANCELS)
 
-    def _stop(self) -> bool:
-        for _ in range(_CANCELS):
+    def _stop(self, cancels: int) -> bool:
+        for _ in range(cancels):
             if self._done.is_set():
                 return True
             with suppress(psycopg.Error, OSError):
@@ -264,27 +310,53 @@ class Session:
                 hint="Name an AWS connection; S3-compatible stores are AWS connections with an ENDPOINT.",
             )
 
-    def session_id(self) -> str:
-        """The id of this session, under which others can see whether it is still there."""
-        return str(self._one(look_ups.session_of(self.backend_pid)))
+    def identity(self) -> SessionIdentity:
+        """By what others can find this session and see whether it is still there."""
+        return SessionIdentity(str(self._one(look_ups.session_of(self.backend_pid))), self.environment())
 
-    def is_active(self, session_id: str) -> bool:
-        """Whether a session is still there, for example with a COPY whose client has gone."""
-        return bool(self._one(look_ups.count_sessions(session_id)))
+    def environment(self) -> str:
+        """The id of the Materialize this session is connected to; asked for once."""
+        if self._environment is None:
+            self._environment = str(self._one(look_ups.ENVIRONMENT))
+        return self._environment
 
-    def cancel_backend(self, pid: int) -> bool:
-        """Ask Materialize to cancel what another session is running; whether it was reached."""
-        return bool(self._one(look_ups.cancel_backend(pid)))
+    def is_active(self, identity: SessionIdentity) -> bool:
+        """Whether a session is still there, for example with a COPY whose client has gone.
+
+        Raises:
+            WrongEnvironmentError: It belongs to another Materialize, which alone knows.
+        """
+        self._check_environment(identity)
+        return self._one(look_ups.backend_of(identity.session)) is not None
+
+    def cancel_session(self, identity: SessionIdentity) -> bool:
+        """Ask Materialize to cancel what another session is running; whether it is still there.
+
+        Raises:
+            WrongEnvironmentError: It belongs to another Materialize.
+        """
+        self._check_environment(identity)
+        backend = self._one(look_ups.backend_of(identity.session))
+        if backend is not None:
+            # By the id of the backend that the session has now: a cancel must never hit somebody else.
+            self._one(look_ups.cancel_backend(int(backend)))
+        return backend is not None
+
+    def _check_environment(self, identity: SessionIdentity) -> None:
+        here = self.environment()
+        if identity.environment != here:
+            raise WrongEnvironmentError(
+                f"A COPY that was left behind belongs to Materialize's environment {identity.environment}, and this is "
+                f"{here}.",
+                hint="Connect to the environment it was started in (PGHOST), or use another run key.",
+            )
 
     def _one(self, statement: sql.Composed) -> Any:
         rows = self._all(statement)
         return rows[0][0] if rows else None
 
     def _all(self, statement: sql.Composed) -> list[tuple[Any, ...]]:
-        try:
-            return self._connection.execute(statement).fetchall()
-        except psycopg.Error as error:
-            raise _refused(error) from None
+        return self._briefly(lambda: self._connection.execute(statement).fetchall())
 
 
 def connect(config: MaterializeConfig, *, application_name: str = "") -> psycopg.Connection[Any]:
@@ -356,6 +428,8 @@ def _refused(error: psycopg.Error) -> MzOrchestrationError:
             hint="Run the same command again.",
         )
     text = _server_text(error)
+    if error.sqlstate == "57014":
+        return _cancelled(text, "statement")
     if error.sqlstate == "42501":
         return CredentialsError(f"Materialize: {text}", hint="Grant what the message names to the role.")
     # Nearly all planning errors share XX000, so the text decides.
@@ -367,23 +441,18 @@ def _refused(error: psycopg.Error) -> MzOrchestrationError:
     return ConfigurationError(f"Materialize refuses this: {text}", details={"sqlstate": error.sqlstate})
 
 
-def _copy_failed(error: psycopg.Error) -> MzOrchestrationError:
+def _long_failed(error: psycopg.Error, what: str) -> MzOrchestrationError:
     if error.sqlstate in _LOST:
         return ConnectionLostError(
-            f"The connection was lost during the COPY: {_first_line(error)}",
+            f"The connection was lost during the {what}: {_first_line(error)}",
             hint="The export may still be running; run the same command with the same run key to pick it up.",
         )
     text = _server_text(error)
     details = {"sqlstate": error.sqlstate}
     if error.sqlstate == "57014":
-        return ExportError(
-            "The COPY was cancelled.",
-            hint="Run the same command again with the same run key; it starts in a fresh path.",
-            retryable=True,
-            details=details,
-        )
+        return _cancelled(text, what)
     if error.sqlstate == "22000" and ("valid timestamp" in text or "not valid for all inputs" in text):
-        return ExportError(
+        return TimestampGoneError(
             f"Materialize: {text}",
             hint="The logical timestamp is too old: nobody holds it any more, and history is kept for about a second. "
             "Run the same command again: it reads at a new timestamp.",
@@ -403,7 +472,24 @@ def _copy_failed(error: psycopg.Error) -> MzOrchestrationError:
         return NotFoundError(
             f"Materialize cannot write: {text}", hint="Create the bucket, or correct it.", details=details
         )
-    return ExportError(f"Materialize ended the COPY: {text}", details=details)
+    return ExportError(f"Materialize ended the {what}: {text}", details=details)
+
+
+def _cancelled(text: str, what: str) -> ExportError:
+    details = {"sqlstate": "57014"}
+    if "statement timeout" in text:
+        return ExportError(
+            f"The {what} was cancelled by Materialize's statement_timeout.",
+            hint="Set it higher for this role; it bounds the planning of a COPY. Then run the same command again.",
+            retryable=True,
+            details=details,
+        )
+    # Somebody wanted it stopped: nothing may start it again by itself.
+    return ExportError(
+        f"The {what} was cancelled from outside.",
+        hint="Run the same command again with the same run key to start over; it begins in a fresh path.",
+        details=details,
+    )
 
 
 def _server_text(error: psycopg.Error) -> str:

@@ -85,6 +85,10 @@ def parse_type(text: str) -> SqlType:
             f"{text!r} is not a type that a column can be cast to; write for example text, jsonb, numeric(38,2), "
             "varchar(20), timestamptz, text[] or text list"
         )
+    if name == "char" and match["first"] is None:
+        raise ValueError(
+            f"{text!r} would keep one character of each value; write text, varchar, or a length such as char(20)"
+        )
     first, second = (None if value is None else int(value) for value in (match["first"], match["second"]))
     arguments = "" if first is None else f"({first})" if second is None else f"({first},{second})"
     if not _fitting(name, first, second):

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
 from mz_orchestration.errors import ConfigurationError
 from mz_orchestration.materialize.sql_types import (
@@ -47,17 +47,15 @@ _SQL_NAMES = {
     "bpchar": "char",
 }
 EXPORTABLE_TYPES = TYPES
+FLOAT_TYPES = frozenset(["real", "double precision"])
 # A NUMBER of Snowflake has at most 37 decimals, one fewer than a decimal of Parquet.
 MAX_SCALE = 37
 # What Parquet gives a numeric that declares no scale.
 DEFAULT_SCALE = 10
 _NO_PARQUET = CATALOG_TYPES | {"interval"}
 _LISTED = 20
-_NUMERIC_FAILURE = re.compile(
-    r"Cannot represent special numeric value .* in parquet"
-    r"|Decimal value .* out of range for (?:parquet|column with precision)"
-    r"|cannot represent decimal value .* in column with scale (?P<scale>\d+)"
-)
+# Types that a length is part of: the cast to one cuts.
+_LIMITED = re.compile(r"(?:var)?char\(")
 
 
 class Column(BaseModel):
@@ -81,11 +79,18 @@ class Column(BaseModel):
     scale: int | None = Field(default=None, ge=-1024, le=2047)
     length: int | None = None
     cast: str | None = None
+    # Nobody who reads a manifest needs it: what they load has the name that the file has.
+    _renamed: bool = PrivateAttr(default=False)
 
     @field_validator("cast")
     @classmethod
     def _a_type(cls, value: str | None) -> str | None:
         return None if value is None else parse_type(value).text
+
+    @property
+    def renamed(self) -> bool:
+        """Whether ``name`` is the one the file gives it, since another column of the source has the same."""
+        return self._renamed
 
     @property
     def sql_type(self) -> str:
@@ -145,9 +150,9 @@ def with_casts(
     ]
     refused = [column for column in found if not _exportable(column, format)]
     if refused:
-        cast = f"{_flag(refused[0], 'text')} exports a column's text"
+        cast = f"{cast_flag(refused[0], 'text')} exports a column's text"
         raise ConfigurationError(
-            f"These columns cannot be exported as {format}: {_named(refused, types=True)}.",
+            f"These columns cannot be exported as {format}: {listed(refused, types=True)}.",
             hint=f"{cast}." if safe else f"Leave safe types on, or cast: {cast}.",
             details={"columns": len(refused)},
         )
@@ -164,41 +169,12 @@ def warnings(columns: list[Column], format: Format) -> list[str]:
     if format != "parquet":
         return []
     return [
-        f"{column.name} is numeric without a scale: Parquet keeps {DEFAULT_SCALE} decimals, and a value with more, or "
-        f"NaN, fails the whole export; {_flag(column, _rounded(column))} or {_flag(column, 'text')} is safe."
+        f"{column.name} is numeric without a scale: Parquet keeps {DEFAULT_SCALE} decimals, and a value with more, "
+        f"or NaN, fails the whole export; {cast_flag(column, rounded_type(column))} or {cast_flag(column, 'text')} is "
+        "safe."
         for column in columns
         if column.exported.type == "numeric" and column.exported.scale is None
     ]
-
-
-def numeric_hint(message: str, columns: list[Column]) -> str | None:
-    """The way out when Parquet cannot hold a number.
-
-    Args:
-        message: With which Materialize ended the COPY; it does not say which column it was.
-        columns: What was exported, with casts.
-
-    Returns:
-        None when the message is about something else.
-    """
-    match = _NUMERIC_FAILURE.search(message)
-    if match is None:
-        return None
-    scale = match["scale"]
-    meant = [
-        column
-        for column in columns
-        if column.exported.type in ("numeric", "numrange", "list", "map", "record")
-        and (scale is None or column.exported.type != "numeric" or _parquet_scale(column) == int(scale))
-    ]
-    if not meant:
-        return None
-    numbers = [column for column in meant if column.exported.type == "numeric"]
-    return (
-        f"The value is in one of these columns: {_named(meant)}. "
-        f"{_flag(meant[0], 'text')} exports it as text, which holds every number"
-        + (f"; {_flag(numbers[0], _rounded(numbers[0]))} rounds it." if numbers else ".")
-    )
 
 
 def _parsed(casts: Mapping[str, str], columns: list[Column]) -> dict[str, str]:
@@ -206,7 +182,7 @@ def _parsed(casts: Mapping[str, str], columns: list[Column]) -> dict[str, str]:
     if unknown:
         raise ConfigurationError(
             f"casts: there is no column {', '.join(map(repr, unknown))}.",
-            hint=f"The columns are {_named(columns)}; case counts.",
+            hint=f"The columns are {listed(columns)}; case counts.",
         )
     parsed = {}
     for name, text in casts.items():
@@ -224,7 +200,10 @@ def _distinct(columns: list[Column], *, safe: bool, casts: bool) -> list[Column]
     for column in columns:
         counts[column.name] += 1
         count = counts[column.name]
-        named.append(column if count == 1 else column.model_copy(update={"name": f"{column.name}{count}"}))
+        if count > 1:
+            column = column.model_copy(update={"name": f"{column.name}{count}"})
+            column._renamed = True
+        named.append(column)
     twice = [name for name, count in counts.items() if count > 1]
     collide = len({column.name for column in named}) < len(named)
     if twice and (safe or casts or collide):
@@ -248,18 +227,36 @@ def _exportable(column: Column, format: Format) -> bool:
 def _note(column: Column, format: Format) -> str:
     done = f"{column.name} {column.sql_type} is exported as {column.cast}"
     if column.cast != _safe_cast(column, format):
-        return f"{done}, as asked for."
+        return f"{done}, as asked for{_caution(column)}."
     why, otherwise = _reason(column, format)
-    return f"{done}: {why}" + (f" (otherwise: {_flag(column, otherwise)})." if otherwise else ".")
+    return f"{done}: {why}" + (f" (otherwise: {cast_flag(column, otherwise)})." if otherwise else ".")
+
+
+def _caution(column: Column) -> str:
+    """What a cast of one's own may do to values without a word."""
+    cast = column.exported
+    if column.cast is not None and _LIMITED.match(column.cast):
+        fits = column.length is not None and cast.length is not None and column.length <= cast.length
+        return "" if fits and not column.array else "; longer values are cut silently"
+    if cast.type == "jsonb" and not column.array and column.type in FLOAT_TYPES:
+        return "; its values are strings of JSON, since numbers would lose Infinity and digits"
+    if cast.type == "jsonb" and column.type in ("list", "record"):
+        return "; 64-bit integers in it become strings, and Infinity in it fails the export"
+    return ""
 
 
 def _reason(column: Column, format: Format) -> tuple[str, str | None]:
     """Why a column has its safe cast, and which type would be another choice."""
-    if column.array and format == "csv":
-        return "CSV would hold it in PostgreSQL's notation", "text"
     if column.array:
-        plain = column.type in CASTABLE_TYPES - _NO_PARQUET - RANGE_TYPES
-        return "Parquet would hold its elements without its shape", f"{column.type} list" if plain else None
+        plain = column.type in CASTABLE_TYPES - _NO_PARQUET - RANGE_TYPES - {"char"}
+        why, otherwise = (
+            ("CSV would hold it in PostgreSQL's notation", "text")
+            if format == "csv"
+            else ("Parquet would hold its elements without its shape", f"{column.type} list" if plain else None)
+        )
+        if column.type in FLOAT_TYPES:
+            why += "; its elements are strings, since numbers of JSON would lose Infinity and digits"
+        return why, otherwise
     if column.type == "numeric" and column.scale is None:
         return "without a scale, Parquet fails on many values and loaders round them", "numeric(38,2)"
     if column.type == "numeric":
@@ -270,7 +267,7 @@ def _reason(column: Column, format: Format) -> tuple[str, str | None]:
         "uuid": ("Parquet would hold sixteen raw bytes", "uuid"),
         "uint8": ("loaders read 64 bits of Parquet as a signed number", "uint8"),
         "record": ("Parquet would hold a struct, or refuse it", "jsonb"),
-        "list": ("CSV would hold it in Materialize's notation", "text"),
+        "list": ("CSV holds it in Materialize's notation; in JSON its 64-bit integers would be strings", "jsonb"),
         "map": ("CSV holds it in Materialize's notation", None),
     }.get(column.type, ("Parquet cannot hold it", None))
 
@@ -284,26 +281,25 @@ def _safe_cast(column: Column, format: Format) -> str | None:
     if column.type == "numeric":
         return None if column.scale is not None and 0 <= column.scale <= MAX_SCALE else "text"
     if format == "csv":
-        # To JSON a map is a string.
-        return {"list": "jsonb", "map": "text"}.get(column.type)
+        # To JSON a map is a string, and so is a 64-bit element of a list, whose type nobody tells.
+        return "text" if column.type in ("list", "map") else None
     if column.type in _NO_PARQUET | RANGE_TYPES | {"uuid", "record"}:
         return "text"
     return "numeric(20,0)" if column.type == "uint8" else None
 
 
-def _rounded(column: Column) -> str:
+def rounded_type(column: Column) -> str:
+    """A numeric with two decimals, or an array of them."""
     return "numeric(38,2)[]" if column.exported.array else "numeric(38,2)"
 
 
-def _parquet_scale(column: Column) -> int:
-    return DEFAULT_SCALE if column.exported.scale is None else column.exported.scale
-
-
-def _flag(column: Column, type: str) -> str:
+def cast_flag(column: Column, type: str) -> str:
+    """The option that casts the column, as one types it in a shell."""
     return f"--cast {shlex.quote(f'{column.name}={type}')}"
 
 
-def _named(columns: list[Column], *, types: bool = False) -> str:
+def listed(columns: list[Column], *, types: bool = False) -> str:
+    """The names of the columns for people, with their types if wanted; of many, the first ones."""
     named = [f"{column.name} ({column.sql_type})" if types else column.name for column in columns[:_LISTED]]
     more = len(columns) - len(named)
     return ", ".join(named) + (f" and {more} more" if more else "")

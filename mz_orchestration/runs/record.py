@@ -30,8 +30,11 @@ class Attempt(BaseModel):
         path: The attempt's folder.
         pid: Backend of the session that runs the COPY.
         session: Id of that session; a backend's id comes round again when the server restarts, this one does not.
+        environment: Id of the Materialize it belongs to.
         tag: Name of that session's application, by which people find it in Materialize.
         deadline_at: When the COPY will be cancelled.
+        columns: The columns as they were described for this attempt, with casts; what they mean is the exports'
+            business.
         cluster: Cluster the COPY runs on.
         server: Materialize's version.
         timestamp: Logical timestamp the export reads at, in milliseconds since 1970.
@@ -47,11 +50,13 @@ class Attempt(BaseModel):
     path: str
     state: AttemptState
     pid: int
-    session: str
+    session: str = ""
+    environment: str = ""
     started_at: AwareDatetime
     finished_at: AwareDatetime | None = None
     tag: str = ""
     deadline_at: AwareDatetime | None = None
+    columns: list[dict[str, Any]] = []
     cluster: str = ""
     server: str = ""
     timestamp: int | None = None
@@ -99,18 +104,30 @@ class LoadEntry(BaseModel):
 
 
 class GroupEntry(BaseModel):
-    """The group of exports of one timestamp that a run belongs to: the group's run key, and all its objects."""
+    """The group of exports of one timestamp that a run belongs to.
+
+    Attributes:
+        run_key: The group's.
+        objects: All that are exported together.
+        casts: The casts of each object, by the object's name.
+        mode: ``held`` or ``transaction``.
+        max_parallel: How many at a time on each cluster.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     run_key: str
     objects: tuple[str, ...]
+    casts: dict[str, dict[str, str]] = {}
+    mode: str = "held"
+    max_parallel: int = 4
 
 
 class RunRecord(BaseModel):
     """One logical run of one export.
 
     Attributes:
+        policy: Choices of `ExportPolicy` that are not the default, for whoever asks for the run again.
         group: Set where several exports share a timestamp; they are asked for again together.
         manifest: The manifest as JSON once the export is verified; what it means is the exports' business.
         loads: By qualified name of the target.
@@ -127,6 +144,7 @@ class RunRecord(BaseModel):
     created_at: AwareDatetime
     updated_at: AwareDatetime
     attempts: list[Attempt] = []
+    policy: dict[str, Any] = {}
     group: GroupEntry | None = None
     manifest: dict[str, Any] | None = None
     loads: dict[str, LoadEntry] = {}

@@ -29,6 +29,22 @@ class StoredRun:
     etag: str | None
 
 
+def put_over(store: ObjectStore, at: Location, body: bytes, etag: str | None) -> str:
+    """Write an object over the version with an ETag, or over nothing, and return the new ETag.
+
+    Raises:
+        PreconditionFailed: Somebody else has written it.
+    """
+    try:
+        return store.put(at, body, if_match=etag, create=etag is None)
+    except PreconditionFailed:
+        # The answer to a write may be lost, and the client sends it again: then what is in the way is our own.
+        there, now = store.get(at)
+        if there == body:
+            return now
+        raise
+
+
 class RunStore:
     """The records below one base folder."""
 
@@ -68,7 +84,7 @@ class RunStore:
         run.record.updated_at = now
         body = run.record.model_dump_json(indent=1).encode()
         try:
-            run.etag = self._store.put(run.location, body, if_match=run.etag, create=run.etag is None)
+            run.etag = put_over(self._store, run.location, body, run.etag)
         except PreconditionFailed as error:
             raise RunConflictError(
                 f"Another process is working on the run {run.record.run_key!r} of {run.record.object}.",

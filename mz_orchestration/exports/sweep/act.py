@@ -17,6 +17,7 @@ from mz_orchestration.exports.sweep.look import Look, Orphan, SweepStep
 from mz_orchestration.exports.sweep.result import KeptFolder, SweptFolder, SweptUpload
 from mz_orchestration.exports.sweep.scan import look_again
 from mz_orchestration.flow import Flow, call, sleep
+from mz_orchestration.materialize.session import SessionIdentity
 from mz_orchestration.objectstore.location import Location
 from mz_orchestration.runs.record import AttemptState
 from mz_orchestration.runs.store import StoredRun
@@ -60,7 +61,8 @@ def cancel_sessions(look: Look, orphans: Sequence[Orphan]) -> Flow[set[int]]:
 def _cancel(look: Look, orphan: Orphan) -> Flow[bool]:
     assert look.session is not None
     try:
-        yield from call(look.session.cancel_backend, orphan.attempt.pid)
+        identity = SessionIdentity(orphan.attempt.session, orphan.attempt.environment)
+        yield from call(look.session.cancel_session, identity)
     except MzOrchestrationError as error:
         look.problem(SweepStep.CANCEL, error)
         return False

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from mz_orchestration.errors import MzOrchestrationError
+from mz_orchestration.errors import MzOrchestrationError, WrongEnvironmentError
 from mz_orchestration.exports.sweep.io import Records, explained, match_run, read_records, readable
 from mz_orchestration.exports.sweep.judge import (
     AttemptFolder,
@@ -20,7 +20,7 @@ from mz_orchestration.exports.sweep.judge import (
 )
 from mz_orchestration.exports.sweep.scan import RecordEntry, Scan
 from mz_orchestration.flow import Flow, call
-from mz_orchestration.materialize.session import Session
+from mz_orchestration.materialize.session import Session, SessionIdentity
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.objectstore.location import Location
 from mz_orchestration.progress import Progress
@@ -173,9 +173,9 @@ class Look:
         try:
             if self.session is None:
                 self.session = yield from call(self.context.open_session)
-            active = yield from call(self.session.is_active, attempt.session)
+            active = yield from call(self.session.is_active, SessionIdentity(attempt.session, attempt.environment))
         except MzOrchestrationError as error:
-            self._unreachable = True
+            self._unreachable = not isinstance(error, WrongEnvironmentError)
             self.problem(SweepStep.SESSIONS, error)
             return SessionState.UNKNOWN
         return SessionState.ACTIVE if active else SessionState.GONE

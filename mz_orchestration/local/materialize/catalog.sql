@@ -133,8 +133,10 @@ END $$;
 
 CREATE FUNCTION pg_catalog.mz_version() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'v26.24.0 (local)' $$;
 
-CREATE FUNCTION pg_catalog.mz_environment_id() RETURNS text LANGUAGE sql IMMUTABLE AS $$
-    SELECT 'local-az1-00000000-0000-0000-0000-000000000000-0'
+-- Another one for every stand-in, as for every Materialize.
+CREATE FUNCTION pg_catalog.mz_environment_id() RETURNS text LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog AS $$
+    SELECT 'local-az1-' || md5(system_identifier::text)::uuid || '-0' FROM pg_control_system()
 $$;
 
 -- An export sets mz.timestamp, so that the query it runs in another session sees the statement's own time.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -18,16 +19,20 @@ import psycopg
 import pyarrow.parquet
 import pytest
 
-from mz_orchestration.errors import ConfigurationError, ExportError, RunConflictError
-from mz_orchestration.exports.context import HeldRead
+from mz_orchestration.errors import AlreadyRunningError, ConfigurationError, ExportError, RunConflictError
+from mz_orchestration.exports import group
+from mz_orchestration.exports.context import ExportPolicy, HeldRead
 from mz_orchestration.exports.export import export_context, export_flow
 from mz_orchestration.exports.group import run_exports
+from mz_orchestration.exports.group_record import find_group
 from mz_orchestration.exports.result import ExportResult
 from mz_orchestration.exports.spec import ExportSpec, export_spec
 from mz_orchestration.flow import run
+from mz_orchestration.local.faults import Delay, FaultProxy, Match
 from mz_orchestration.local.materialize.faults import copy_faults
 from mz_orchestration.materialize.session import Reading
 from mz_orchestration.objectstore.client import ObjectStore
+from mz_orchestration.objectstore.location import parse_folder, parse_location
 from mz_orchestration.runs.record import GroupEntry
 
 from .conftest import BASE, active_copies
@@ -147,7 +152,8 @@ def test_one_failure_ends_all_and_the_next_call_starts_a_new_generation(
     with busy_bank():
         result = run_exports(specs(), run_key=f"bank-failure-{mode}", mode=mode, store=store)
     assert total(store, result.exports) == TOTAL
-    assert {export.manifest.run_key for export in result.exports} == {f"bank-failure-{mode}#2"}
+    [key] = {export.manifest.run_key for export in result.exports}
+    assert key.startswith(f"bank-failure-{mode}#2-")
 
 
 def test_killed_in_the_middle(materialize: Sql, store: ObjectStore) -> None:
@@ -160,7 +166,8 @@ def test_killed_in_the_middle(materialize: Sql, store: ObjectStore) -> None:
     with busy_bank():
         result = run_exports(specs(), run_key="bank-killed", store=store)
     assert total(store, result.exports) == TOTAL
-    assert {export.manifest.run_key for export in result.exports} == {"bank-killed#2"}
+    [key] = {export.manifest.run_key for export in result.exports}
+    assert key.startswith("bank-killed#2-")
 
 
 def test_killed_when_all_have_begun(materialize: Sql, store: ObjectStore) -> None:
@@ -223,11 +230,18 @@ def test_the_command_exports_several_objects_together(store: ObjectStore) -> Non
     quiet = command(*common, "--quiet").stdout.splitlines()
     assert quiet == [export["manifest"] for export in answer["exports"]]
     shown = command("runs", "show", "cli", "--at", to).stdout
-    assert "run cli#1  bank.checking  exported" in shown
+    assert re.search(r"^run cli#1-\w+  bank.checking  exported", shown, re.MULTILINE)
+
+
+def member_key(store: ObjectStore, key: str) -> str:
+    group = find_group(store, parse_folder(BASE + "groups/", field="base"), key)
+    return group.member_key() if group else "none yet"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupt_cancels_every_copy(number: signal.Signals, code: int, materialize: Sql) -> None:
+def test_an_interrupt_cancels_every_copy(
+    number: signal.Signals, code: int, materialize: Sql, store: ObjectStore
+) -> None:
     to = BASE + "groups/"
     key = f"interrupted-{code}"
     common = ["export", "bank.checking", "bank.savings", "--to", to, "--connection", "local_s3", "--run-key", key]
@@ -236,11 +250,75 @@ def test_an_interrupt_cancels_every_copy(number: signal.Signals, code: int, mate
             [sys.executable, "-m", "mz_orchestration.cli", *common], stderr=subprocess.PIPE, text=True
         )
         deadline = time.monotonic() + 30
-        while active_copies(materialize, f"{key}#1") < 2:
+        while active_copies(materialize, member_key(store, key)) < 2:
             assert time.monotonic() < deadline
             time.sleep(0.1)
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
         assert process.returncode == code, said
-        assert active_copies(materialize, f"{key}#1") == 0
+        assert active_copies(materialize, member_key(store, key)) == 0
     assert f"again: mz-orchestration export bank.checking bank.savings --to {to}" in said
+
+
+@pytest.mark.parametrize("mode", ["held", "transaction"])
+def test_a_count_reads_at_the_groups_timestamp(mode: Any, materialize: Sql, store: ObjectStore) -> None:
+    with busy_bank():
+        result = run_exports(
+            specs(), run_key=f"bank-count-{mode}", mode=mode, store=store, policy=ExportPolicy(count=True)
+        )
+    assert [export.manifest.counted for export in result.exports] == [ACCOUNTS, ACCOUNTS]
+    assert total(store, result.exports) == TOTAL
+
+
+@pytest.mark.parametrize("policy", ["wait", "skip", None])
+def test_a_second_call_lets_the_first_finish(policy: Any, materialize: Sql, store: ObjectStore) -> None:
+    key = f"bank-twice-{policy}"
+    outcomes: list[Any] = []
+
+    def first() -> None:
+        outcomes.append(run_exports(specs(), run_key=key, max_parallel=1, store=store))
+
+    with copy_faults(materialize, slow_rows=0.05, target="/groups/bank."):
+        thread = threading.Thread(target=first)
+        thread.start()
+        deadline = time.monotonic() + 30
+        while active_copies(materialize, member_key(store, key)) < 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        if policy == "skip":
+            with pytest.raises(AlreadyRunningError, match="has been working on the group"):
+                run_exports(specs(), run_key=key, store=store, policy=ExportPolicy(if_running="skip"))
+            thread.join(60)
+        else:
+            second = run_exports(specs(), run_key=key, store=store, policy=ExportPolicy(if_running=policy))
+            thread.join(60)
+            assert [e.manifest for e in second.exports] == [e.manifest for e in outcomes[0].exports]
+    assert len(outcomes) == 1
+
+
+def test_a_transaction_is_kept_alive_between_its_copies(
+    web: FaultProxy, proxied_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGOPTIONS", "-c idle_in_transaction_session_timeout=1500ms")
+    monkeypatch.setattr(group, "_KEEP_ALIVE", 0.3)
+    with web.fault(Delay(2.5), match=Match(method="GET", path=r"\.parquet$"), times=1) as slow:
+        result = run_exports(specs(), run_key="bank-slow", mode="transaction", store=proxied_store)
+    assert slow.hits == 1
+    assert {export.manifest.timestamp for export in result.exports} == {result.timestamp}
+
+
+def test_a_failure_names_its_object(materialize: Sql, store: ObjectStore) -> None:
+    with (
+        copy_faults(materialize, fail_with="boom", target="/groups/bank.savings/", times=1),
+        pytest.raises(ExportError, match=r"^bank.savings: .*boom") as raised,
+    ):
+        run_exports(specs(), run_key="bank-named", store=store)
+    assert raised.value.details["object"] == "bank.savings"
+
+
+def test_a_record_that_was_lost_does_not_mix_timestamps(materialize: Sql, store: ObjectStore) -> None:
+    first = run_exports(specs(), run_key="bank-lost-record", store=store)
+    store.delete(parse_location(first.record_url, field="record"))
+    second = run_exports(specs(), run_key="bank-lost-record", store=store)
+    assert {export.manifest.timestamp for export in second.exports} == {second.timestamp}
+    assert not any(export.repeated for export in second.exports)

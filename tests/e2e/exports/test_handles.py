@@ -12,7 +12,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from mz_orchestration.errors import NotFoundError
+from mz_orchestration.errors import NotFoundError, RunConflictError, UnavailableError
+from mz_orchestration.exports.attempts import session_tag
+from mz_orchestration.exports.context import ExportPolicy
 from mz_orchestration.exports.export import arun_export, run_export
 from mz_orchestration.exports.handle import (
     ExportHandle,
@@ -21,10 +23,12 @@ from mz_orchestration.exports.handle import (
     apoll_export,
     astart_export,
     cancel_export,
+    handles_of,
     poll_export,
     start_export,
 )
 from mz_orchestration.local.materialize.faults import copy_faults
+from mz_orchestration.materialize import session
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.runs.store import RunStore
 
@@ -155,3 +159,81 @@ def test_runs_cancel(spec: Spec, materialize: Sql, store: ObjectStore) -> None:
     assert active_copies(materialize, "runs-cancel") == 0
     wait_for(lambda: poll_export(handle, store=store).state is HandleState.FAILED)
     assert "nothing done" in cancel().stdout
+
+
+def test_cancelling_async_calls_at_any_moment_leaves_the_process_alone(
+    spec: Spec, materialize: Sql, store: ObjectStore
+) -> None:
+    """A connection must not be freed while a thread waits in it: that ends the process."""
+    code = (
+        "import asyncio, sys\n"
+        "from mz_orchestration.exports.handle import ExportHandle, apoll_export\n"
+        "handle = ExportHandle.model_validate_json(sys.argv[1])\n"
+        "async def once(seconds):\n"
+        "    try:\n"
+        "        await asyncio.wait_for(apoll_export(handle), seconds)\n"
+        "    except TimeoutError:\n"
+        "        pass\n"
+        "async def main():\n"
+        "    for number in range(30):\n"
+        "        await asyncio.gather(*(once(0.01 + 0.004 * (number % 15)) for _ in range(3)))\n"
+        "asyncio.run(main())\n"
+    )
+    with copy_faults(materialize, slow_rows=0.02, target="/handle_alive/"):
+        handle = start_export(spec("handle_alive"), run_key="handle-alive", store=store)
+        words = [sys.executable, "-c", code, handle.model_dump_json()]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+        cancel_export(handle, store=store)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_handle_of_another_export_is_not_given_out(spec: Spec, store: ObjectStore) -> None:
+    run_export(spec("handle_spec"), run_key="handle-spec", store=store)
+    with pytest.raises(RunConflictError, match="another query") as raised:
+        start_export(spec("handle_spec", query="SELECT 'hunter2' AS secret"), run_key="handle-spec", store=store)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_a_left_behind_attempt_can_be_cancelled_by_its_run_key(
+    spec: Spec, materialize: Sql, store: ObjectStore, runs: RunStore
+) -> None:
+    from .test_overlap import leave_behind
+
+    with copy_faults(materialize, slow_rows=0.01, target="/handle_left/", times=1):
+        leave_behind(spec("handle_left"), "handle-left")
+        run_export(spec("handle_left"), run_key="handle-left", store=store, policy=ExportPolicy(left_behind="leave"))
+        assert active_copies(materialize, "handle-left") == 1
+        stored = runs.find("handle_left", "handle-left")
+        assert stored is not None
+        assert [cancel_export(handle, store=store) for handle in handles_of(stored.record)] == [True, False]
+        assert active_copies(materialize, "handle-left") == 0
+
+
+def test_a_run_whose_process_and_copy_are_gone_is_closed_by_a_cancel(
+    spec: Spec, materialize: Sql, store: ObjectStore
+) -> None:
+    from .test_overlap import leave_behind
+
+    with copy_faults(materialize, slow_rows=0.002, on_disconnect="cancel", target="/handle_dead/", times=1):
+        leave_behind(spec("handle_dead"), "handle-dead")
+        handle = start_export(spec("handle_dead"), run_key="handle-dead", store=store)
+        wait_for(lambda: poll_export(handle, store=store).state is HandleState.LOST)
+    assert not cancel_export(handle, store=store)
+    assert poll_export(handle, store=store).state is HandleState.FAILED
+
+
+def test_a_deadline_holds_although_the_copy_does_not_react(
+    spec: Spec, materialize: Sql, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_CANCELS", 1)
+    monkeypatch.setattr(session, "_CLOSE_CANCELS", 1)
+    with (
+        copy_faults(materialize, cancel_lost_in_preflight=30, target="/handle_stuck/"),
+        pytest.raises(UnavailableError, match="nor reacted to cancelling"),
+    ):
+        run_export(spec("handle_stuck", timeout=0.5), run_key="handle-stuck", store=store)
+    assert active_copies(materialize, "handle-stuck") == 1, "it did not come back before the COPY had ended"
+    materialize.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s",
+        (session_tag("handle-stuck"),),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from mz_orchestration.errors import ConnectionLostError, VerificationError
 from mz_orchestration.exports.context import ExportPolicy
 from mz_orchestration.exports.export import run_export
-from mz_orchestration.local.faults import FaultProxy, HalfClose, Match, Reset
+from mz_orchestration.local.faults import Delay, FaultProxy, HalfClose, Match, Reset
 from mz_orchestration.local.materialize.faults import copy_faults
+from mz_orchestration.materialize import session
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.runs.record import AttemptState
 from mz_orchestration.runs.store import RunStore
@@ -118,3 +120,24 @@ def test_a_half_closed_connection_is_ended_by_the_deadline(
     ):
         result = run_export(spec("lost_silence"), run_key="lost-silence", store=store, clock=Brisk())
     assert result.manifest.rows == order_count
+
+
+def test_a_peer_that_says_nothing_more_is_given_up(
+    spec: Spec, network: FaultProxy, store: ObjectStore, order_count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connected, and then silence: statements that are answered at once have a deadline of their own."""
+    monkeypatch.setattr(session, "_STATEMENT_SECONDS", 1.0)
+    monkeypatch.setattr(session, "_CLOSE_CANCELS", 1)
+    with network.fault(Delay(math.inf, direction="response"), match=Match(contains=b"mz_connections"), times=1):
+        result = run_export(spec("silent"), run_key="silent", store=store, clock=Brisk())
+    assert result.manifest.rows == order_count
+
+
+def test_a_lost_answer_to_a_write_of_the_record_is_no_conflict(
+    spec: Spec, web: FaultProxy, proxied_store: ObjectStore, order_count: int
+) -> None:
+    """The store wrote it, the answer got lost, boto3 sent it again: what is in the way is our own."""
+    with web.fault(Reset(), match=Match(method="PUT", path=r"/\.runs/"), times=3) as lost:
+        result = run_export(spec("lost_answer"), run_key="lost-answer", store=proxied_store)
+    assert lost.hits == 3
+    assert (result.attempt, result.manifest.rows) == (1, order_count)

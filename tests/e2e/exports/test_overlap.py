@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from mz_orchestration.errors import AlreadyRunningError, DeadlineError, MzOrchestrationError
+from mz_orchestration.errors import AlreadyRunningError, DeadlineError, MzOrchestrationError, WrongEnvironmentError
 from mz_orchestration.exports.context import ExportPolicy
 from mz_orchestration.exports.export import run_export
 from mz_orchestration.exports.handle import start_export
@@ -44,13 +44,11 @@ def test_a_second_run_does_not_begin(
         start_export(spec(name), run_key=f"{name}-1", store=store)
         with pytest.raises(AlreadyRunningError, match=f"run '{name}-1' of {name} has been in progress since"):
             run_export(spec(name), run_key=f"{name}-2", store=store, policy=ExportPolicy(if_running=policy))
-    gave_way = runs.find(name, f"{name}-2")
-    assert gave_way is not None
-    assert [attempt.state for attempt in gave_way.record.attempts] == [AttemptState.ABANDONED]
+    assert runs.find(name, f"{name}-2") is None
     done = run_export(spec(name), run_key=f"{name}-1", store=store, clock=Brisk())
     assert done.attempt == 1
     later = run_export(spec(name), run_key=f"{name}-2", store=store, policy=ExportPolicy(if_running=policy))
-    assert later.attempt == 2
+    assert later.attempt == 1
 
 
 def test_a_second_run_waits(spec: Spec, materialize: Sql, store: ObjectStore) -> None:
@@ -152,3 +150,37 @@ def test_the_command_skips_with_exit_code_0(spec: Spec, materialize: Sql, store:
             assert "in progress since" in done.stderr
             assert done.stdout == ""
     assert codes == {"skip": 0, "fail": 5}
+
+
+def test_files_are_adopted_with_the_columns_they_were_written_with(
+    materialize: Sql, store: ObjectStore, spec: Spec
+) -> None:
+    """The view is recreated with its columns swapped while nobody waits for the COPY."""
+    materialize.execute("CREATE SCHEMA swapped")
+    materialize.execute("CREATE VIEW swapped.pair AS SELECT 'left' AS a, 'right' AS b FROM shop.orders")
+    fields = spec("swapped.pair", query=None, format="csv")
+    with copy_faults(materialize, slow_rows=0.002, target="/swapped.pair/", times=1):
+        leave_behind(fields, "swapped")
+        materialize.execute("DROP VIEW swapped.pair")
+        materialize.execute("CREATE VIEW swapped.pair AS SELECT 'right' AS b, 'left' AS a FROM shop.orders")
+        result = run_export(fields, run_key="swapped", store=store, clock=Brisk())
+    assert result.adopted
+    assert [column.name for column in result.manifest.columns] == ["a", "b"]
+    bodies = [store.get(result.manifest.folder.child(file.name))[0] for file in result.manifest.files]
+    assert set(b"".join(bodies).splitlines()) == {b"left,right"}
+
+
+def test_another_materialize_knows_nothing_of_an_attempt(
+    spec: Spec, store: ObjectStore, runs: RunStore, materialize: Sql
+) -> None:
+    with copy_faults(materialize, slow_rows=0.002, target="/elsewhere/", times=1):
+        leave_behind(spec("elsewhere"), "elsewhere")
+        stored = runs.find("elsewhere", "elsewhere")
+        assert stored is not None
+        stored.record.attempts[-1].environment = "aws-us-east-1-other-0"
+        runs.save(stored, stored.record.updated_at)
+        with pytest.raises(WrongEnvironmentError, match="aws-us-east-1-other-0"):
+            run_export(spec("elsewhere"), run_key="elsewhere", store=store)
+        # Another run key is free to begin, and sees no other run in progress.
+        policy = ExportPolicy(if_running="fail")
+        assert run_export(spec("elsewhere"), run_key="elsewhere-2", store=store, policy=policy).attempt == 1

@@ -105,6 +105,7 @@ def leave_attempt(
                 "state": AttemptState(state),
                 "pid": pid,
                 "session": session,
+                "environment": materialize_id(),
                 "started_at": now,
                 **closed,
                 **fields,
@@ -136,3 +137,10 @@ def leave_upload(store: ObjectStore, folder: Location, name: str = DATA) -> str:
         Bucket=folder.bucket, Key=folder.key + name, UploadId=answer["UploadId"], PartNumber=1, Body=b"part"
     )
     return answer["UploadId"]
+
+
+def materialize_id() -> str:
+    """The id of the stack's Materialize."""
+    with psycopg.connect(autocommit=True) as connection:
+        [[found]] = connection.execute("SELECT mz_environment_id()").fetchall()
+        return str(found)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -21,7 +22,7 @@ from mz_orchestration.objectstore.location import Location
 from mz_orchestration.runs.record import Attempt, AttemptState
 from mz_orchestration.runs.store import RunStore
 
-from .conftest import EXPORT, Later, everything, leave_attempt, save_record
+from .conftest import EXPORT, Later, environment, everything, leave_attempt, save_record
 
 NOW = timedelta(0)
 SLOW = "SELECT i AS id, pg_sleep(0.01)::text AS swept FROM generate_series(1, 100000) AS s(i)"
@@ -124,6 +125,44 @@ def test_a_session_that_works_for_another_export_is_left_alone(
     leave_attempt(store, base, "a", "failed", pid=pid, session=session)
     assert [item.pid for item in sweep(str(base), clock=Later(hours=1)).sessions] == [pid]
     path = f"{base}{EXPORT}/20260101T000000Z-00000000-01/"
-    other = Attempt(number=1, path=path, state=AttemptState.STARTED, pid=pid, session=session, started_at=Clock().now())
+    other = Attempt(
+        number=1,
+        path=path,
+        state=AttemptState.STARTED,
+        pid=pid,
+        session=session,
+        environment=environment(),
+        started_at=Clock().now(),
+    )
     save_record(store, base, "b", other)
     assert sweep(str(base), clock=Later(hours=1)).sessions == ()
+
+
+def test_another_materialize_is_not_asked_what_it_cannot_know(base: Location, store: ObjectStore) -> None:
+    """Connected to the wrong one, a sweep takes every open attempt for running, and says why."""
+    leave_attempt(store, base, "a", "started", environment="aws-us-east-1-elsewhere-0")
+    result = sweep(str(base), older_than=NOW, delete=True, clock=Later(days=2))
+    assert [item.fate for item in result.kept] == ["live"]
+    assert result.folders == ()
+    assert "environment aws-us-east-1-elsewhere-0" in str(result.problems[0])
+
+
+def test_a_cancel_reaches_the_session_and_no_other(
+    base: Location, store: ObjectStore, materialize: psycopg.Connection[Any]
+) -> None:
+    """A record that names one session and the backend of another."""
+    with psycopg.connect(autocommit=True) as named:
+        [[session]] = named.execute(
+            "SELECT id::text FROM mz_internal.mz_sessions WHERE connection_id = %s", (named.info.backend_pid,)
+        ).fetchall()
+        leave_attempt(store, base, "a", "failed", pid=materialize.info.backend_pid, session=session)
+        outcome: list[Any] = []
+        busy = threading.Thread(
+            target=lambda: outcome.append(materialize.execute("SELECT pg_sleep(2)").fetchall()), daemon=True
+        )
+        busy.start()
+        threading.Timer(1.0, named.close).start()
+        result = sweep(str(base), older_than=NOW, delete=True, clock=Later(hours=1))
+        busy.join(30)
+    assert [item.done for item in result.sessions] == [True]
+    assert outcome == [[("",)]]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from mz_orchestration.errors import ConfigurationError
+from mz_orchestration.exports.context import ExportStep
+from mz_orchestration.exports.export import run_export
+from mz_orchestration.exports.spec import export_spec
+from mz_orchestration.progress import Event
 
-from .conftest import Exports, Load
+from .conftest import BASE, Exports, Load
 
 NAMES = [
     "plain",
@@ -69,3 +74,21 @@ def test_a_name_that_occurs_twice(export: Exports, format: str) -> None:
         assert export.table(manifest).to_pylist() == [{"a": 1, "b": 2, "a2": 3, "a3": 4}]
     else:
         assert export.records(manifest) == [["1", "2", "3", "4"]]
+
+
+def test_columns_of_csv_are_in_the_order_described(export: Exports) -> None:
+    """Even if the table is made again, with another order, before it is copied."""
+    spec = export_spec(object="trades", to=BASE, connection="local_s3", format="csv")
+    with psycopg.connect(autocommit=True) as connection:
+        connection.execute("CREATE TABLE trades (buyer text, seller text)")
+
+        def swap(event: Event) -> None:
+            if (event.step, event.state) == (ExportStep.RECORD, "started"):
+                connection.execute("DROP TABLE trades")
+                connection.execute("CREATE TABLE trades (seller text, buyer text)")
+                connection.execute("INSERT INTO trades (buyer, seller) VALUES ('Ann', 'Bob')")
+
+        manifest = run_export(spec, run_key="swapped", on_event=swap).manifest
+        connection.execute("DROP TABLE trades")
+    assert [column.name for column in manifest.columns] == ["buyer", "seller"]
+    assert export.records(manifest) == [["Ann", "Bob"]]

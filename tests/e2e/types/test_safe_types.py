@@ -66,12 +66,19 @@ VALUES: dict[str, tuple[str, pa.DataType, str, object]] = {
     "a_regtype": ("regtype 'int'", pa.large_utf8(), "text", "integer"),
     "integers": ("'{{1,2},{3,NULL}}'::int[]", pa.large_utf8(), "jsonb", [[1, 2], [3, None]]),
     "bigints": ("'{9223372036854775807}'::bigint[]", pa.large_utf8(), "jsonb", [9223372036854775807]),
+    "reals": (
+        "'{Infinity,NaN,1e-45,0.1,NULL}'::real[]",
+        pa.large_utf8(),
+        "jsonb",
+        ["Infinity", "NaN", "1e-45", "0.1", None],
+    ),
+    "doubles": ("'{{1e300},{-5e-324}}'::float8[]", pa.large_utf8(), "jsonb", [["1e+300"], ["-5e-324"]]),
     "texts": ("ARRAY['', 'a,\"b\"', NULL]", pa.large_utf8(), "jsonb", ["", 'a,"b"', None]),
     "no_texts": ("'{}'::text[]", pa.large_utf8(), "jsonb", []),
     "uuids": (f"ARRAY['{_UUID}'::uuid]", pa.large_utf8(), "jsonb", [_UUID]),
     "intervals": ("ARRAY[interval '1 day']", pa.large_utf8(), "jsonb", ["1 day"]),
 }  # fmt: skip
-_JSON = {"a_jsonb", "integers", "bigints", "texts", "no_texts", "uuids", "intervals"}
+_JSON = {"a_jsonb", "integers", "bigints", "reals", "doubles", "texts", "no_texts", "uuids", "intervals"}
 
 
 def _query(values: dict[str, tuple[str, pa.DataType, str, object]]) -> str:
@@ -142,9 +149,13 @@ def test_columns_as_materialize_writes_them(export: Exports, load: Load) -> None
 def test_casts_of_ones_own(export: Exports, load: Load) -> None:
     query = (
         f"SELECT 1.005::numeric AS total, '{_UUID}'::uuid AS id, ARRAY['a'] AS tags, timestamp '2024-01-01' AS at,"
-        " '{\"a\": 1}'::text AS body, json '[1]' AS old, 'n'::text AS \"Odd = name\""
+        " 9223372036854775807 AS big, 'Infinity'::real AS far, 'Alice'::text AS short, '{\"a\": 1}'::text AS body,"
+        " json '[1]' AS old, 'n'::text AS \"Odd = name\""
     )
     casts = {
+        "big": "jsonb",
+        "far": "jsonb",
+        "short": "varchar(3)",
         "total": "decimal(38, 2)",
         "tags": "text",
         "at": "date",
@@ -158,18 +169,23 @@ def test_casts_of_ones_own(export: Exports, load: Load) -> None:
         "id": "text",
         "tags": "text",
         "at": "date",
+        "big": "jsonb",
+        "far": "jsonb",
+        "short": "varchar(3)",
         "body": "jsonb",
         "old": "text",
         "Odd = name": "varchar(9)",
     }
+    assert "short text is exported as varchar(3), as asked for; longer values are cut silently." in export.notes
     assert "total numeric is exported as numeric(38,2), as asked for." in export.notes
     [row] = load(manifest)
-    assert json.loads(row.pop("body")) == {"a": 1}
+    assert [json.loads(row.pop(name)) for name in ("body", "big", "far")] == [{"a": 1}, 9223372036854775807, "Infinity"]
     assert row == {
         "total": Decimal("1.01"),
         "id": _UUID,
         "tags": "{a}",
         "at": dt.date(2024, 1, 1),
+        "short": "Ali",
         "old": "[1]",
         "odd = name": "n",
     }
@@ -187,6 +203,12 @@ def test_a_number_parquet_cannot_hold(export: Exports, value: str, message: str)
         export(f"SELECT 1 AS id, 1.50::numeric AS price, {value} AS big", safe_types=False)
     assert "one of these columns: price, big." in raised.value.hint
     assert "--cast price=text" in raised.value.hint
+
+
+def test_a_type_parquet_has_not(export: Exports) -> None:
+    with pytest.raises(ExportError, match=r"Cannot encode the following columns/types") as raised:
+        export("SELECT 1 AS id, ROW(1, 'a') AS \"the pair\"", safe_types=False)
+    assert "the type of these columns: the pair. --cast 'the pair=text' exports it" in raised.value.hint
 
 
 @pytest.mark.parametrize("format", ["parquet", "csv"])

@@ -11,6 +11,7 @@ import pytest
 
 from mz_orchestration.errors import VerificationError
 from mz_orchestration.exports.manifest import DataFile, Manifest, parse_manifest
+from mz_orchestration.exports.spec import export_spec
 from mz_orchestration.exports.verify import VerifyLevel
 from mz_orchestration.materialize.types import Column
 from mz_orchestration.runs.key import run_key_hash
@@ -53,6 +54,12 @@ def test_round_trip(manifest: Manifest) -> None:
     assert (manifest.size, manifest.location.name) == (30, "_manifest.json")
 
 
+def parted(base: str, export: str, digit: str = "2") -> dict[str, Any]:
+    """Another folder and name that lead to the path of an attempt, and to no record of its run."""
+    name = f"{digit}0261122T000000Z-{run_key_hash('nightly')[:8]}-01/"
+    return {"base": base, "export": export, "path": f"{base}{export}/{name}"}
+
+
 def changed(manifest: Manifest, rehash: bool, **change: Any) -> bytes:
     data = {**json.loads(manifest.to_json()), **change}
     if rehash:
@@ -82,6 +89,7 @@ def test_numbers_that_contradict_each_other_are_found_behind_a_fitting_hash(
         (b"{}", "run_key"),
         (b"[]", "not a manifest"),
         (b'{"version": 2}', "version"),
+        (b'{"\\ud800": 2}', "surrogates not allowed"),
     ],
 )
 def test_nonsense(body: bytes, said: str) -> None:
@@ -94,7 +102,12 @@ def test_nonsense(body: bytes, said: str) -> None:
     [
         ({"run_key": "other"}, "not the path of an attempt of the run 'other'"),
         ({"base": "s3://bucket/elsewhere/"}, "not the path of an attempt"),
-        ({"export": "../../x"}, "not the path of an attempt"),
+        ({"export": "../../x"}, "export: String should match pattern"),
+        ({"export": "shop.orders\n"}, "export: String should match pattern"),
+        (parted("s3://bucket/", "exports/shop.orders"), "export: String should match pattern"),
+        (parted("s3://bucket/exports/shop", ".orders"), "base: 's3://bucket/exports/shop' is not the folder"),
+        (parted("s3://bucket/exports/../", "shop.orders"), "base: '..' in 's3://bucket/exports/../' cannot be part"),
+        (parted("s3://bucket/exports/", "shop.orders", "\u0662"), "path: '\u06620261122T"),
         ({"path": "s3://other/exports/shop.orders/x/"}, "not the path of an attempt"),
         ({"columns": [{"name": "a", "type": "secret"}]}, "columns of unknown types: a"),
         ({"columns": [{"name": "a", "type": "text"}, {"name": "a", "type": "text"}]}, "a column is listed twice"),
@@ -105,6 +118,21 @@ def test_a_manifest_that_cannot_be_ours(manifest: Manifest, change: dict[str, An
     data = {**json.loads(manifest.to_json()), **change}
     with pytest.raises(VerificationError, match=re.escape(said)):
         parse_manifest(json.dumps(data), source="m")
+
+
+@pytest.mark.parametrize("field", ["cluster", "run_key", "object", "sha256"])
+def test_half_of_a_surrogate_pair(manifest: Manifest, field: str) -> None:
+    body = json.dumps({**json.loads(manifest.to_json()), field: "\ud800"})
+    assert r"\ud800" in body
+    with pytest.raises(VerificationError, match="surrogates not allowed"):
+        parse_manifest(body.encode(), source="m")
+
+
+@pytest.mark.parametrize("name", ["orders", "shop.orders", '"a/b".".."', '"\u0662 \u00e9"', 'd."x-y".z$1'])
+def test_any_export_may_stand_in_a_manifest(manifest: Manifest, name: str) -> None:
+    folder = export_spec(object=name, to="s3://bucket/exports/", connection="c").folder_name
+    body = changed(manifest, True, **parted("s3://bucket/exports/", folder))
+    assert parse_manifest(body, source="m").export == folder
 
 
 def test_a_file_listed_twice(manifest: Manifest) -> None:

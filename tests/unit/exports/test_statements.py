@@ -24,6 +24,24 @@ def test_an_object_without_casts_is_copied_by_name() -> None:
     )
 
 
+def test_csv_names_its_columns_since_the_file_does_not() -> None:
+    columns = with_casts([Column(name="n", type="integer"), Column(name="m", type="integer")], "csv")
+    object, query = spec(format="csv"), spec(format="csv", query="SELECT * FROM t")
+    assert copy_statement(object, columns, PATH).as_string(None).startswith('COPY (SELECT "n", "m" FROM "shop"."orders')
+    assert (
+        copy_statement(query, columns, PATH, as_of=7)
+        .as_string(None)
+        .startswith('COPY (SELECT "n", "m" FROM (\nSELECT * FROM t\n) AS q AS OF 7) TO ')
+    )
+
+
+def test_csv_of_a_query_whose_columns_share_a_name_is_copied_as_it_is() -> None:
+    columns = with_casts([Column(name="n", type="integer")] * 2, "csv", safe=False)
+    query = spec(format="csv", query="SELECT 1 AS n, 2 AS n")
+    text = copy_statement(query, columns, PATH).as_string(None)
+    assert text.startswith("COPY (\nSELECT 1 AS n, 2 AS n\n) TO ")
+
+
 def test_columns_that_would_lose_their_meaning_are_cast() -> None:
     text = copy_statement(spec(), with_casts(COLUMNS, "parquet"), PATH).as_string(None)
     assert text.startswith('COPY (SELECT "id"::text AS "id", "we""ird" FROM "shop"."orders") TO ')
@@ -48,6 +66,12 @@ def test_csv_options() -> None:
         (Column(name="c", type="text", array=True, cast="jsonb"), 'to_jsonb("c")'),
         (Column(name="c", type="bigint", array=True, cast="jsonb"), 'to_jsonb("c"::numeric[])'),
         (Column(name="c", type="uint8", array=True, cast="jsonb"), 'to_jsonb("c"::numeric[])'),
+        (Column(name="c", type="real", array=True, cast="jsonb"), 'to_jsonb("c"::text[])'),
+        (Column(name="c", type="double precision", array=True, cast="jsonb"), 'to_jsonb("c"::text[])'),
+        (Column(name="c", type="real", cast="jsonb"), 'to_jsonb("c"::text)'),
+        (Column(name="c", type="double precision", cast="jsonb"), 'to_jsonb("c"::text)'),
+        (Column(name="c", type="bigint", cast="jsonb"), 'to_jsonb("c"::numeric)'),
+        (Column(name="c", type="uint4", cast="jsonb"), 'to_jsonb("c"::numeric)'),
         (Column(name="c", type="list", cast="jsonb"), 'to_jsonb("c")'),
         (Column(name="c", type="record", cast="jsonb"), 'to_jsonb("c")'),
         (Column(name="c", type="integer", cast="jsonb"), 'to_jsonb("c")'),

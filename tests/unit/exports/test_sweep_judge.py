@@ -48,7 +48,16 @@ def folder(*objects: ObjectInfo, finished: bool = False, uploads: tuple[Upload, 
 def attempt(state: AttemptState, number: int = 1, **fields: Any) -> Attempt:
     path = str(LOCATION if number == 1 else attempt_location(BASE, "shop.orders", "key", number, START))
     return Attempt(
-        **{"number": number, "path": path, "state": state, "pid": 7, "session": "s7", "started_at": START, **fields}
+        **{
+            "number": number,
+            "path": path,
+            "state": state,
+            "pid": 7,
+            "session": "s7",
+            "environment": "e",
+            "started_at": START,
+            **fields,
+        }
     )
 
 

@@ -87,6 +87,12 @@ def test_what_is_no_type(text: str) -> None:
         Column(name="c", type="text", cast=text)
 
 
+@pytest.mark.parametrize("text", ["char", "character", "BPCHAR", "char[]", "bpchar list"])
+def test_a_char_without_a_length_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="would keep one character of each value; write text, varchar, or a length"):
+        parse_type(text)
+
+
 @given(st.text(st.sampled_from("abint textnumrcvh()[],0123456789 ;'\"-\n\t.=:*/"), max_size=30) | st.text(max_size=20))
 def test_nothing_but_known_words_and_numbers_comes_out(text: str) -> None:
     try:

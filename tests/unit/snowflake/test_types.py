@@ -48,6 +48,13 @@ def column(type: str, **more: Any) -> Column:
         ),
         (column("text", array=True, cast="text"), "VARCHAR", '$1:"c"::VARCHAR', "$2"),
         (column("text", array=True, cast="text list"), "ARRAY", '$1:"c"::ARRAY', "$2"),
+        (
+            column("real", array=True, cast="jsonb"),
+            "ARRAY",
+            'PARSE_JSON($1:"c"::VARCHAR)::ARRAY',
+            "PARSE_JSON($2)::ARRAY",
+        ),
+        (column("list", cast="text"), "VARCHAR", '$1:"c"::VARCHAR', "$2"),
         (column("list", cast="jsonb"), "ARRAY", 'PARSE_JSON($1:"c"::VARCHAR)::ARRAY', "PARSE_JSON($2)::ARRAY"),
         (column("map"), "OBJECT", '$1:"c"::OBJECT', "$2"),
         (column("map", cast="text"), "VARCHAR", '$1:"c"::VARCHAR', "$2"),
