@@ -4,6 +4,7 @@
 #   make test          all tests, over the embedded local stack, under both majors of the Snowflake connector
 #   make install       everything, editable, into .venv
 #   make soak          exports and loads killed at random moments, hundreds of times (KILLS=300)
+#   make bench         exports beside a script of the bare commands; bench-waits: waits and verification beside peers
 #   make test-matrix   the fast tests under each Python 3.11 to 3.13 found here
 #   make lint          ruff, mypy, the import contracts
 #   make clean         removes what these targets made
@@ -22,7 +23,7 @@ export DO_NOT_TRACK := 1
 export AWS_EC2_METADATA_DISABLED := true
 export SNOWFLAKE_DISABLE_PLATFORM_DETECTION := true
 
-.PHONY: install demo test test-matrix test-connector lint format constraints schema soak bench clean
+.PHONY: install demo test test-matrix test-connector lint format constraints schema soak bench bench-waits clean
 
 install: $(VENV)/.everything
 
@@ -95,7 +96,19 @@ soak: $(VENV)/.everything
 bench: $(VENV)/.everything
 	$(BIN)/python benchmarks/run.py
 
+# The peers' pins and ours do not fit into one environment.
+.venv-peers/.ready: $(BIN)/uv benchmarks/constraints-peers.txt
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-peers
+	$(BIN)/uv pip install --quiet --python .venv-peers/bin/python --constraint benchmarks/constraints-peers.txt \
+		apache-airflow-providers-amazon aiobotocore apache-airflow-core
+	@touch $@
+
+bench-waits: $(VENV)/.everything .venv-peers/.ready
+	$(BIN)/python benchmarks/events.py
+	$(BIN)/python benchmarks/verify.py --json benchmarks/results-verify.json
+	$(BIN)/python benchmarks/waits.py --peers .venv-peers/bin/python
+
 clean:
-	rm -rf $(VENV) .venv-connector4 .venv-3.* .mz-local .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf $(VENV) .venv-connector4 .venv-peers .venv-3.* .mz-local .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache *.egg-info build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

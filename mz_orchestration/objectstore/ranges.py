@@ -3,9 +3,9 @@
 Thousands of files are verified by a few kilobytes each, and boto3 spends more than a millisecond of CPU on a request,
 building again what is the same in all of them. So boto3 reads the first, finding endpoint, addressing, region and
 credentials its own way; the requests behind it repeat that one, signed anew, on connections of ``http.client``. This
-path knows one answer, the range that was asked for: whatever else happens is left to boto3, with its retries,
-redirects and errors. So is everything where boto3 goes through a proxy, shows a client certificate, does not check
-the server's, or signs in a way that is not reproduced here to the last digit.
+path knows one answer, the range that was asked for, of the version that was asked for: whatever else happens is left
+to boto3, with its retries, redirects and errors. So is everything where boto3 goes through a proxy, shows a client
+certificate, does not check the server's, or signs in a way that is not reproduced here to the last digit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import SplitResult, quote, urlsplit
 
-from mz_orchestration.objectstore.client import ObjectInfo, ObjectStore
+from mz_orchestration.objectstore.client import ObjectInfo, ObjectStore, content_range
 from mz_orchestration.objectstore.location import Location
 from mz_orchestration.objectstore.signing import authorization, signed_by
 
@@ -131,6 +131,8 @@ class TailReader:
 
     def _first(self, file: ObjectInfo, length: int) -> bytes:
         """Read an object by boto3, and learn from how it does that."""
+        from botocore.exceptions import BotoCoreError
+
         seen: dict[str, Any] = {}
 
         def look(request: Any, **more: Any) -> None:
@@ -149,16 +151,18 @@ class TailReader:
                 events.unregister(event, unique_id=name + event)
             if seen:
                 # Some of what is looked at is not documented; its absence must not stand in the way of reading.
-                with suppress(AttributeError, KeyError, TypeError, ValueError, OSError):
+                with suppress(AttributeError, KeyError, TypeError, ValueError, OSError, BotoCoreError):
                     self._route = _route(self._store.client, seen, file.key)
                 self._learnt = True
 
 
 def _get(route: _Route, idle: deque[HTTPConnection], file: ObjectInfo, start: int) -> bytes | None:
     """The bytes, if that is what the store answers with."""
-    path, headers = route.request(file, start)
+    from botocore.exceptions import BotoCoreError, ClientError
+
     connection: HTTPConnection | None = None
     try:
+        path, headers = route.request(file, start)
         try:
             connection = idle.pop()
         except IndexError:
@@ -167,12 +171,16 @@ def _get(route: _Route, idle: deque[HTTPConnection], file: ObjectInfo, start: in
         answer = connection.getresponse()
         if answer.status != _PARTIAL_CONTENT or answer.length != file.size - start:
             return None
+        said = answer.getheader("ETag", "").strip('"'), answer.getheader("Content-Range")
+        if said != (file.etag, content_range(start, file.size)):
+            return None
         body = answer.read()
         if not answer.will_close:
             idle.append(connection)
             connection = None
         return body
-    except (OSError, HTTPException):
+    except (OSError, HTTPException, BotoCoreError, ClientError):
+        # The last two where credentials are due and cannot be renewed.
         return None
     finally:
         if connection is not None:
