@@ -148,8 +148,7 @@ def export_flow(
                 else:
                     _refuse_a_late_start(held, spec)
                     if held is None:
-                        holder = yield from call(session.identity)
-                        yield from take_turn(spec, run_key, session, holder, context)
+                        yield from take_turn(spec, run_key, session, context)
                     yield from new_attempt(stored, session, spec, columns, runs, context, held)
                 break
             except ConnectionLostError as error:

@@ -234,7 +234,7 @@ async def _new_generation(
     identity: SessionIdentity = await _call(holder.identity)
     for spec, each in sorted(zip(group.specs, contexts, strict=True), key=lambda pair: pair[0].folder_name):
         # In one order for all, so that two groups never wait for each other.
-        await arun(take_turn(spec, record.run_key, holder, identity, each))
+        await arun(take_turn(spec, record.run_key, holder, each))
     record.generation, record.salt = record.generation + 1, secrets.token_hex(3)
     record.session, record.environment = identity.session, identity.environment
     record.timestamp, record.manifests = None, {}

@@ -57,9 +57,7 @@ class _Other:
     since: datetime
 
 
-def take_turn(
-    spec: ExportSpec, run_key: str, session: Session, holder: SessionIdentity, context: ExportContext
-) -> Flow[None]:
+def take_turn(spec: ExportSpec, run_key: str, session: Session, context: ExportContext) -> Flow[None]:
     """Return once it is this run's turn, by the policy; at once if the policy is not to look.
 
     Costs one GET and one PUT, a listing of the export's run records, and one GET for each that was written lately.
@@ -67,8 +65,7 @@ def take_turn(
     Args:
         spec: The export.
         run_key: The run that wants to begin.
-        session: For asking Materialize.
-        holder: The session whose life the turn lasts.
+        session: The session whose life the turn lasts.
         context: What to work with.
 
     Raises:
@@ -77,6 +74,7 @@ def take_turn(
     """
     if context.policy.if_running is None:
         return
+    holder = yield from call(session.identity)
     deadline = context.clock.monotonic() + spec.timeout
     noted = ""
     while True:

@@ -28,10 +28,10 @@ def connection_types(name: str) -> sql.Composed:
 
 
 def session_of(pid: int) -> sql.Composed:
-    """Asks for the id of the session with a backend; unlike the backend's, it never comes round again."""
-    return sql.SQL("SELECT id::text FROM mz_internal.mz_sessions WHERE connection_id::bigint = {}").format(
-        sql.Literal(pid)
-    )
+    """Asks for the id of the session with a backend, which never comes round again, and for the environment's."""
+    return sql.SQL(
+        "SELECT id::text, mz_environment_id() FROM mz_internal.mz_sessions WHERE connection_id::bigint = {}"
+    ).format(sql.Literal(pid))
 
 
 def backend_of(session: str) -> sql.Composed:

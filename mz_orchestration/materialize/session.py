@@ -99,6 +99,7 @@ class Session:
         self._turn = threading.Lock()
         self._busy = threading.Lock()
         self._cancelled = self._left = False
+        self._identity: SessionIdentity | None = None
         self._environment: str | None = None
         self._connection = connect(config, application_name=application_name)
 
@@ -311,11 +312,16 @@ class Session:
             )
 
     def identity(self) -> SessionIdentity:
-        """By what others can find this session and see whether it is still there."""
-        return SessionIdentity(str(self._one(look_ups.session_of(self.backend_pid))), self.environment())
+        """By what others can find this session and see whether it is still there; asked for once."""
+        if self._identity is None:
+            [row] = self._all(look_ups.session_of(self.backend_pid))
+            self._identity = SessionIdentity(str(row[0]), str(row[1]))
+        return self._identity
 
     def environment(self) -> str:
         """The id of the Materialize this session is connected to; asked for once."""
+        if self._identity is not None:
+            return self._identity.environment
         if self._environment is None:
             self._environment = str(self._one(look_ups.ENVIRONMENT))
         return self._environment

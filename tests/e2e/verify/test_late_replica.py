@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from mz_orchestration.errors import VerificationError
@@ -29,6 +31,40 @@ def test_other_bytes_with_the_same_rows_are_a_warning(server: Server, store: Obj
     assert f"{name(3)}, {name(5)} in {FOLDER} were written again" in warning
     assert len(server.gets(name(3))) == 2 or level is VerifyLevel.FOOTERS
     assert len(server.gets(name(0))) == 1
+
+
+def without(*headers: str) -> Callable[[Request], None]:
+    """A store that does not know these headers."""
+
+    def ignore(request: Request) -> None:
+        for header in headers:
+            request.headers.pop(header, None)
+
+    return ignore
+
+
+@pytest.mark.parametrize("count", [1, 20])
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(("then", "now"), [(SNAPPY, PLAIN), (PLAIN, SNAPPY)])
+def test_a_store_that_knows_no_conditions(
+    server: Server, store: ObjectStore, level: VerifyLevel, count: int, then: bytes, now: bytes
+) -> None:
+    put(server, *[then] * count)
+    files = listed(store)
+    put(server, *[now] * count)
+    server.hook = without("if-match")
+    verified = verify_files(store, FOLDER, files, COLUMNS, None, level)
+    assert verified.files == tuple(listed(store))
+    assert len(verified.warnings) == 1
+
+
+def test_csv_of_a_store_that_knows_no_conditions(server: Server, store: ObjectStore) -> None:
+    put(server, b"1,a\n2,b\n", suffix="csv")
+    files = listed(store)
+    put(server, b"2,b\n1,a\n", suffix="csv")
+    server.hook = without("if-match")
+    verified = verify_files(store, FOLDER, files, COLUMNS, CsvOptions())
+    assert verified.files == tuple(listed(store))
 
 
 def test_the_same_bytes_are_no_news(server: Server, store: ObjectStore) -> None:

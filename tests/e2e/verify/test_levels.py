@@ -66,6 +66,21 @@ def test_a_csv_file_that_is_cut_off_is_named(server: Server, store: ObjectStore)
         verify_files(store, FOLDER, listed(store), COLUMNS, CsvOptions())
 
 
+@pytest.mark.parametrize(
+    ("body", "csv", "said"),
+    [
+        (b"onlyonefield\n", CsvOptions(), "1 field in its first record, not the 2 that were exported"),
+        (b"id,title\n", CsvOptions(header=True), "calls column 2 'title' in its header line, where 'name'"),
+    ],
+)
+def test_a_csv_file_with_other_columns_is_named(
+    server: Server, store: ObjectStore, body: bytes, csv: CsvOptions, said: str
+) -> None:
+    put(server, b"id,name\n", body, suffix="csv")
+    with pytest.raises(VerificationError, match=rf"{name(1, 'csv')} .*{said}"):
+        verify_files(store, FOLDER, listed(store), COLUMNS, csv)
+
+
 def test_full_decodes_every_value(server: Server, store: ObjectStore) -> None:
     put(server, parquet(5_000, row_group_size=700), parquet(0), parquet(1))
     files = listed(store)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from datetime import UTC, datetime, timedelta
+from hashlib import md5
 from http import HTTPStatus
+from pathlib import Path
 
 import pytest
 
-from mz_orchestration.errors import CredentialsError, NotFoundError
-from mz_orchestration.exports.verify import verify_files
-from mz_orchestration.objectstore.client import ObjectStore
+from mz_orchestration.errors import CredentialsError, MzOrchestrationError, NotFoundError, VerificationError
+from mz_orchestration.exports.verify import VerifyLevel, verify_files
+from mz_orchestration.objectstore.client import ObjectStore, ObjectStoreConfig
 from mz_orchestration.objectstore.ranges import TailReader
 
 from .conftest import BUCKET, COLUMNS, FOLDER, Answer, Request, Server, environment, listed, name, parquet, put
 
 BODY = parquet(10)
+OTHER = bytes(len(BODY))
+ETAG = f'"{md5(BODY, usedforsecurity=False).hexdigest()}"'
+RANGE = f"bytes 0-{len(BODY) - 1}/{len(BODY)}"
 
 
 def from_boto3(request: Request) -> bool:
@@ -65,6 +72,10 @@ def test_keys_that_change_are_used(server: Server, store: ObjectStore) -> None:
         error(HTTPStatus.TOO_MANY_REQUESTS, "SlowDown"),
         Answer(HTTPStatus.OK, BODY),
         Answer(HTTPStatus.PARTIAL_CONTENT, BODY[-7:]),
+        Answer(HTTPStatus.PARTIAL_CONTENT, OTHER, {"ETag": ETAG}),
+        Answer(HTTPStatus.PARTIAL_CONTENT, OTHER, {"ETag": ETAG, "Content-Range": RANGE.replace("0-", "1-")}),
+        Answer(HTTPStatus.PARTIAL_CONTENT, OTHER, {"ETag": '"other"', "Content-Range": RANGE}),
+        Answer(HTTPStatus.PARTIAL_CONTENT, OTHER, {"Content-Range": RANGE}),
     ],
 )
 def test_other_answers_are_left_to_boto3(server: Server, store: ObjectStore, answer: Answer) -> None:
@@ -127,6 +138,58 @@ def test_errors_are_those_of_the_store(
     files = listed(store)
     server.hook = lambda request: error(status, code) if request.path.endswith(name(2)) else None
     with pytest.raises(raised, match=BUCKET):
+        verify_files(store, FOLDER, files, COLUMNS, None)
+
+
+def test_keys_that_cannot_be_renewed(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys that hold for minutes only are renewed for each request, until the program that makes them fails."""
+    keys = {"Version": 1, "AccessKeyId": "made", "SecretAccessKey": "made", "SessionToken": "made"}
+    made = tmp_path / "keys"
+    made.write_text(
+        json.dumps({**keys, "Expiration": f"{datetime.now(UTC) + timedelta(minutes=5):%Y-%m-%dT%H:%M:%SZ}"})
+    )
+    profiles = tmp_path / "config"
+    profiles.write_text(f"[profile renewed]\ncredential_process = /bin/cat {made}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(profiles))
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(variable)
+    store = ObjectStore(ObjectStoreConfig(profile_name="renewed"))
+    put(server, BODY)
+    (file,) = listed(store)
+    with TailReader(store, FOLDER) as tails:
+        assert [tails.read(file, 8) for _ in range(2)] == [BODY[-8:]] * 2
+        assert not from_boto3(server.log[-1])
+        made.unlink()
+        with pytest.raises(MzOrchestrationError, match="custom-process"):
+            tails.read(file, 8)
+
+
+def test_a_store_that_ignores_ranges(server: Server, store: ObjectStore) -> None:
+    small, large = parquet(10), parquet(10_000)
+    put(server, small, small, large)
+    *few, file = listed(store)
+
+    def ignore(request: Request) -> None:
+        request.headers.pop("range", None)
+
+    server.hook = ignore
+    assert verify_files(store, FOLDER, few, COLUMNS, None).total == 20
+    with pytest.raises(VerificationError, match=rf"The store ignores ranges: .*{name(2)}") as caught:
+        verify_files(store, FOLDER, [file], COLUMNS, None)
+    assert "--verify full" in caught.value.hint
+    assert verify_files(store, FOLDER, [file], COLUMNS, None, VerifyLevel.FULL).total == 10_000
+
+
+def test_another_range_than_was_asked_for(server: Server, store: ObjectStore) -> None:
+    put(server, parquet(10_000))
+    files = listed(store)
+
+    def begin(request: Request) -> None:
+        if "range" in request.headers:
+            request.headers["range"] = "bytes=0-8191"
+
+    server.hook = begin
+    with pytest.raises(VerificationError, match="did not stop changing"):
         verify_files(store, FOLDER, files, COLUMNS, None)
 
 

@@ -157,6 +157,40 @@ def test_csv_is_counted_only_where_it_must_be(server: Server, store: ObjectStore
         check_against_store(store, manifest, recorded(manifest))
 
 
+def test_csv_that_somebody_else_wrote(server: Server, store: ObjectStore) -> None:
+    """A replica writes the same rows, so that what a batch holds takes the same bytes."""
+    manifest = exported(server, store, b"1,a\n2,b\n", b"3,c\n", csv=CsvOptions())
+    write(server, 0, b"1,a\n2,bb\n", "csv")
+    with pytest.raises(
+        VerificationError, match=r"mz-t7-batch-0000-\* have 9 bytes since they were written again, 8 in the manifest"
+    ):
+        check_against_store(store, manifest, recorded(manifest))
+    write(server, 0, b"onlyonefield\n\n", "csv")
+    with pytest.raises(VerificationError, match=rf"{name(0, 'csv')} has 1 field in its first record, not the 2"):
+        check_against_store(store, manifest, recorded(manifest))
+
+
+def test_csv_rows_that_moved_within_their_batch(server: Server, store: ObjectStore) -> None:
+    manifest = exported(server, store, b"1,a\n2,b\n", csv=CsvOptions())
+    second = f"{FOLDER.key}mz-t7-batch-0000-0001.csv"
+    server.put(BUCKET, second, b"3,c\n4,dd\n")
+    manifest = exported(server, store, b"1,a\n2,b\n", csv=CsvOptions())
+    write(server, 0, b"2,b\n4,dd\n", "csv")
+    with pytest.raises(VerificationError, match=r"mz-t7-batch-0000-\* have 18 bytes .*, 17 in the manifest"):
+        check_against_store(store, manifest, recorded(manifest))
+
+    def rewrite(request: Request) -> Answer | None:
+        """The other file is as slow."""
+        if request.path.endswith(name(0, "csv")):
+            server.put(BUCKET, second, b"3,c\n1,a\n")
+        return None
+
+    server.hook = rewrite
+    (warning,) = check_against_store(store, manifest, None)
+    assert name(0, "csv") in warning
+    assert "0000-0001.csv" in warning
+
+
 def test_the_manifest_of_a_killed_process_stays(server: Server, store: ObjectStore) -> None:
     """It has the ETags from before a late replica wrote the files again."""
     earlier = exported(server, store, SNAPPY, SNAPPY)
@@ -172,3 +206,22 @@ def test_the_manifest_of_a_killed_process_stays(server: Server, store: ObjectSto
     unlike = earlier.model_copy(update={"copied": 5}).hashed()
     with pytest.raises(VerificationError, match="describes other files"):
         publish_manifest(store, unlike)
+
+
+@pytest.mark.parametrize("listed_first", [True, False])
+def test_the_manifest_of_a_killed_process_that_looked_less_closely(
+    server: Server, store: ObjectStore, listed_first: bool
+) -> None:
+    counted = exported(server, store, SNAPPY, SNAPPY)
+    only_listed = counted.model_copy(
+        update={
+            "verified": VerifyLevel.LISTING,
+            "files": tuple(file.model_copy(update={"rows": None}) for file in counted.files),
+        }
+    ).hashed()
+    earlier, later = (only_listed, counted) if listed_first else (counted, only_listed)
+    assert publish_manifest(store, earlier) == earlier
+    assert publish_manifest(store, later) == earlier
+    fewer = later.model_copy(update={"files": later.files[:1]}).hashed()
+    with pytest.raises(VerificationError, match="describes other files"):
+        publish_manifest(store, fewer)

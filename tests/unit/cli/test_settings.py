@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 
 from mz_orchestration.cli.main import app
 
+PAGE = (Path(__file__).parents[3] / "docs/exports.md").read_text()
 EXPORT = ["export", "shop.orders", "--dry-run"]
 
 
@@ -76,3 +78,57 @@ def test_the_csv_option_null_is_not_yamls(tmp_path: Path) -> None:
 def test_an_empty_run_key_is_refused() -> None:
     result = CliRunner().invoke(app, [*EXPORT, "--to", "s3://bucket/e/", "--connection", "c", "--run-key", ""])
     assert (result.exit_code, "--run-key is empty" in result.output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("timeout: soon", "'timeout': 'soon' is not a number"),
+        ("timeout: yes", "'timeout': True is not a number"),
+        ("max-parallel: 2.5", "'max-parallel': 2.5 is not a whole number"),
+        ("max-parallel: true", "'max-parallel': True is not a whole number"),
+        ("count: sure", "'count': 'sure' is not true or false"),
+        ("count: 1", "'count': 1 is not true or false"),
+        ("cluster: 007", "'cluster': 7 is not text"),
+        ("null: no", "'null': False is not text"),
+        ("to: [s3://bucket/e/]", "is not text"),
+        ("cast: public_id=uuid", "'cast': 'public_id=uuid' is not a list of COLUMN=TYPE, or COLUMN: TYPE line by line"),
+        ("cast: [1]", "'cast': [1] is not a list of COLUMN=TYPE"),
+        ("cast: {id: 1}", "is not a list of COLUMN=TYPE"),
+    ],
+)
+def test_values_of_another_type_are_named(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(f"export:\n  {text}\n")
+    result = CliRunner().invoke(app, ["--config", str(path), *EXPORT])
+    assert result.exit_code == 2
+    assert f"{path}: export: " in result.output
+    assert said in result.output
+    assert "what to do: " in result.output
+
+
+@pytest.mark.parametrize(
+    "cast",
+    ["[public_id=uuid, 'total=numeric(38,2)']", "{public_id: uuid, 'total': 'numeric(38,2)'}"],
+)
+def test_casts_are_a_list_or_a_mapping(tmp_path: Path, cast: str) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(f"export:\n  to: s3://bucket/e/\n  connection: c\n  timeout: 1e4\n  cluster:\n  cast: {cast}\n")
+    said = output("--config", str(path), *EXPORT)
+    assert "-- public_id is cast to uuid" in said
+    assert "-- total is cast to numeric(38,2)" in said
+
+
+def test_a_second_name_is_a_settings_too(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("export:\n  safe-types: false\n  to: s3://bucket/e/\n  connection: c\n")
+    assert "what a type means" not in output("--config", str(path), *EXPORT)
+
+
+def test_the_file_in_the_documentation_is_read(tmp_path: Path) -> None:
+    [shown] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    path = tmp_path / "settings.yaml"
+    path.write_text(shown)
+    said = output("--config", str(path), *EXPORT)
+    assert "SELECT count(*) FROM" in said
+    assert "-- total is cast to numeric(38,2)" in said

@@ -15,6 +15,8 @@ from mz_orchestration.objectstore.client import ObjectInfo, ObjectStore, ObjectS
 from mz_orchestration.objectstore.location import Location
 from mz_orchestration.objectstore.ranges import TailReader, _Route
 
+HEADERS = {"ETag": '"e"', "Content-Length": "8", "Content-Range": "bytes 92-99/100"}
+
 
 class _Raw(io.BytesIO):
     def stream(self, **options: Any) -> Any:
@@ -28,7 +30,7 @@ def learnt(store: ObjectStore, bucket: str) -> tuple[_Route | None, list[Any]]:
     def answer(request: Any, **more: Any) -> Any:
         sent.append(request)
         raw = _Raw(b"12345678")
-        return botocore.awsrequest.AWSResponse(request.url, 206, {"ETag": '"e"', "Content-Length": "8"}, raw)
+        return botocore.awsrequest.AWSResponse(request.url, 206, HEADERS, raw)
 
     store.client.meta.events.register_last("before-send.s3.GetObject", answer)
     with TailReader(store, Location(bucket, "")) as tails:
