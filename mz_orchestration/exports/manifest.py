@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import datetime
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mz_orchestration.errors import ConfigurationError, VerificationError
 from mz_orchestration.exports.paths import MANIFEST_NAME, is_attempt_name
@@ -88,9 +87,9 @@ class Manifest(BaseModel):
     counted: int | None
     rows: int
     files: tuple[DataFile, ...] = Field(min_length=1)
-    started_at: datetime
-    copied_at: datetime | None
-    finished_at: datetime
+    started_at: AwareDatetime
+    copied_at: AwareDatetime | None
+    finished_at: AwareDatetime
     materialize_version: str
     written_by: str
     sha256: str = ""

@@ -74,8 +74,8 @@ class CsvOptions(BaseModel):
     def _distinct(self) -> Self:
         if self.delimiter == self.quote:
             raise ValueError("delimiter and quote must be different")
-        if "\n" in self.null or "\r" in self.null:
-            raise ValueError("null must not contain a line break")
+        if any(sign in self.null for sign in ("\n", "\r", self.delimiter, self.quote)):
+            raise ValueError(f"null {self.null!r} must not contain a line break, the delimiter or the quote")
         return self
 
 

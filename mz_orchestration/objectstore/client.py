@@ -327,7 +327,13 @@ def _boto3_client(config: ObjectStoreConfig) -> S3Client:
 @contextmanager
 def _explained(at: Location, verb: str) -> Iterator[None]:
     """Turn boto3's errors into ours, naming the place and what was tried."""
-    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        CredentialRetrievalError,
+        HTTPClientError,
+        NoCredentialsError,
+    )
 
     try:
         yield
@@ -338,6 +344,11 @@ def _explained(at: Location, verb: str) -> Iterator[None]:
         raise CredentialsError(
             f"No credentials were found to {verb} {at}.",
             hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give the machine a role.",
+        ) from error
+    except CredentialRetrievalError as error:
+        raise CredentialsError(
+            f"The credentials to {verb} {at} could not be had or renewed: {error}.",
+            hint="Sign in again, or check AWS_PROFILE and the role behind it.",
         ) from error
     except (HTTPClientError, BotoCoreError, OSError) as error:
         raise UnavailableError(

@@ -148,6 +148,10 @@ def judge(
     if attempt is None:
         wait, why = max(older_than, FLOOR), "no run record knows it, and it holds no manifest"
     elif attempt.open:
+        if attempt.deadline_at is not None and now < attempt.deadline_at + GRACE:
+            return Verdict(
+                Fate.LIVE, f"attempt {attempt.number} may run until {attempt.deadline_at:%Y-%m-%d %H:%M} UTC"
+            )
         if session is SessionState.UNKNOWN:
             return Verdict(Fate.LIVE, f"attempt {attempt.number} may be running: Materialize was not asked")
         floor = FLOOR if attempt.state is AttemptState.STARTED else FLOOR_COPIED

@@ -22,7 +22,7 @@ from mz_orchestration.objectstore.location import Location
 from mz_orchestration.runs.record import Attempt, AttemptState
 from mz_orchestration.runs.store import RunStore
 
-from .conftest import EXPORT, Later, environment, everything, leave_attempt, save_record
+from .conftest import EXPORT, Later, everything, leave_attempt, materialize_id, save_record
 
 NOW = timedelta(0)
 SLOW = "SELECT i AS id, pg_sleep(0.01)::text AS swept FROM generate_series(1, 100000) AS s(i)"
@@ -131,7 +131,7 @@ def test_a_session_that_works_for_another_export_is_left_alone(
         state=AttemptState.STARTED,
         pid=pid,
         session=session,
-        environment=environment(),
+        environment=materialize_id(),
         started_at=Clock().now(),
     )
     save_record(store, base, "b", other)
