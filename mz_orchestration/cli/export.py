@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import secrets
-import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mz_orchestration.cli.output import print_json, progress, reporting, say, size_text
+from mz_orchestration.cli.casts import parse_casts
+from mz_orchestration.cli.commands import LISTED_ONLY, closer_key, export_command, load_command, show_command
+from mz_orchestration.cli.output import print_json, progress, refuse_json, reporting, say, size_text
 from mz_orchestration.errors import AlreadyRunningError, ConfigurationError
 
 if TYPE_CHECKING:
+    from mz_orchestration.exports.context import ExportPolicy
+    from mz_orchestration.exports.group import Mode
     from mz_orchestration.exports.result import ExportResult
     from mz_orchestration.exports.spec import ExportSpec
 
@@ -42,7 +45,7 @@ def export(
     null: Annotated[str, typer.Option(help="CSV: what NULL looks like.")] = "",
     quote: Annotated[str, typer.Option(help="CSV: around fields that need it.")] = '"',
     escape: Annotated[
-        str | None, typer.Option(help="CSV: before a quote inside quotes. [default: the quote]", show_default=False)
+        str | None, typer.Option(help="CSV: before a quote inside quotes; by default the quote.", show_default=False)
     ] = None,
     header: Annotated[bool, typer.Option("--header", help="CSV: a header line in each file.")] = False,
     safe_types: Annotated[
@@ -55,7 +58,8 @@ def export(
     cast: Annotated[
         list[str] | None,
         typer.Option(
-            help="Cast a column: NAME=TYPE, such as total=numeric(38,2). May be repeated.", metavar="NAME=TYPE"
+            help="Cast a column, such as total=numeric(38,2); with several objects OBJECT.COLUMN=TYPE. Repeatable.",
+            metavar="COLUMN=TYPE",
         ),
     ] = None,
     cluster: Annotated[str | None, typer.Option(help="Cluster to run on.", envvar="MZ_ORCHESTRATION_CLUSTER")] = None,
@@ -74,7 +78,7 @@ def export(
         str | None,
         typer.Option(
             help="While another run of the same export is in progress: wait for it, skip this one (exit code 0), or "
-            "fail (5). [default: do not look]",
+            "fail (5); by default nobody looks.",
             metavar="wait|skip|fail",
             show_default=False,
         ),
@@ -98,9 +102,11 @@ def export(
     max_parallel: Annotated[int, typer.Option(help="Several objects: how many at a time on each cluster.", min=1)] = 4,
     run_key: Annotated[
         str | None,
-        typer.Option(help="Names the run: the same key again does nothing twice. [default: a new one]"),
+        typer.Option(help="Names the run: the same key again does nothing twice; by default a new one."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print every statement; contact nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the statements of a first attempt; contact nothing.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="The result as JSON on standard output.")] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No progress, and only the manifests' URLs on standard output.")
@@ -111,13 +117,16 @@ def export(
     Materialize is found through PGHOST, PGPORT, PGUSER, PGPASSWORD (or ~/.pgpass), PGDATABASE and PGSSLMODE, the object
     store through AWS_* as usual.
     """
+    from mz_orchestration.exports.context import ExportPolicy
     from mz_orchestration.exports.spec import export_spec
+    from mz_orchestration.validation import validated
 
     with reporting(as_json=json):
         if query is not None and len(objects) > 1:
             raise ConfigurationError(
                 "--query goes with one name.", hint="Make views of the queries, and export the views together."
             )
+        casts = parse_casts(cast or [], objects)
         specs = [
             export_spec(
                 object=name,
@@ -127,68 +136,88 @@ def export(
                 format=format,
                 csv={"delimiter": delimiter, "null": null, "quote": quote, "escape": escape, "header": header},
                 safe_types=safe_types,
-                casts=_casts(cast or []),
+                casts=casts[name],
                 cluster=cluster,
                 max_file_size=max_file_size,
                 timeout=timeout,
             )
             for name in objects
         ]
-        policy = {"verify": verify, "count": count, "if_running": if_running, "left_behind": left_behind}
-        if consistency not in ("held", "transaction"):
-            raise ConfigurationError(
-                f"--consistency: {consistency!r} is neither held nor transaction.", hint="Give one of the two."
-            )
+        policy = validated(ExportPolicy, verify=verify, count=count, if_running=if_running, left_behind=left_behind)
+        mode = _mode(consistency)
+        if len(specs) > 1:
+            from mz_orchestration.exports.group import check_group
+
+            check_group(specs, mode, max_parallel)
         if run_key is not None and not run_key.strip():
             raise ConfigurationError("--run-key is empty.", hint="Is the variable behind it set?")
-    key = run_key or f"cli-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-    again = export_command([spec.model_dump(mode="json") for spec in specs], key)
-    with reporting(as_json=json, again=again):
+        key = run_key or f"cli-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         if dry_run:
-            for spec in specs:
-                _dry_run(spec, key)
+            refuse_json(json)
+            _dry_run(specs, key, policy, mode, max_parallel)
             return
-        _run(specs, key, policy, consistency, max_parallel, json=json, quiet=quiet)
+
+    def command(run_key: str, **changes: Any) -> str:
+        return export_command(
+            [spec.model_dump(mode="json") for spec in specs],
+            run_key,
+            policy={**policy.model_dump(mode="json"), **changes},
+            mode=mode,
+            max_parallel=max_parallel,
+        )
+
+    with reporting(as_json=json, again=command(key)):
+        results = _run(specs, key, policy, mode, max_parallel, json=json, quiet=quiet)
+    _say_what_is_not_done(results, policy)
+    if not json and not quiet and any(result.manifest.verified == "listing" for result in results):
+        typer.echo(f"to load it: {command(closer_key(key), verify='footers')}")
+
+
+def _dry_run(specs: list[ExportSpec], key: str, policy: ExportPolicy, mode: Mode, max_parallel: int) -> None:
+    from mz_orchestration.cli.dry_run import planned_export, planned_group
+
+    if len(specs) == 1:
+        lines = planned_export(specs[0], key, policy)
+    else:
+        lines = planned_group(specs, key, policy, mode, max_parallel)
+    for line in lines:
+        typer.echo(line)
 
 
 def _run(
     specs: list[ExportSpec],
     key: str,
-    policy: dict[str, Any],
-    consistency: str,
+    policy: ExportPolicy,
+    mode: Mode,
     max_parallel: int,
     *,
     json: bool,
     quiet: bool,
-) -> None:
-    from mz_orchestration.exports.context import ExportPolicy
+) -> list[ExportResult]:
     from mz_orchestration.exports.export import run_export
     from mz_orchestration.exports.group import run_exports
-    from mz_orchestration.validation import validated
 
-    chosen = validated(ExportPolicy, **policy)
     if not quiet:
         say(f"export {', '.join(spec.object for spec in specs)}  run key {key}")
     on_event = progress(quiet=quiet or json)
     try:
         if len(specs) == 1:
             group = None
-            results = [run_export(specs[0], run_key=key, policy=chosen, on_event=on_event)]
+            results = [run_export(specs[0], run_key=key, policy=policy, on_event=on_event)]
         else:
-            mode: Any = consistency
             group = run_exports(
-                specs, run_key=key, mode=mode, max_parallel=max_parallel, policy=chosen, on_event=on_event
+                specs, run_key=key, mode=mode, max_parallel=max_parallel, policy=policy, on_event=on_event
             )
             results = list(group.exports)
     except AlreadyRunningError as error:
-        if chosen.if_running != "skip":
+        if policy.if_running != "skip":
             raise
         say(f"skipped: {error.message}")
         if json:
             print_json({"skipped": error.message})
-        return
+        return []
     if json:
-        exports = [result.to_metadata() for result in results]
+        exports = [{**result.to_metadata(), "verified": result.manifest.verified} for result in results]
         print_json(exports[0] if group is None else {**group.to_metadata(), "exports": exports})
     elif quiet:
         for result in results:
@@ -198,37 +227,19 @@ def _run(
             _report(result)
         if group is not None:
             typer.echo(f"timestamp: {group.timestamp}, the same for all; {group.record_url}")
+    return results
 
 
-def _casts(given: list[str]) -> dict[str, str]:
-    casts = {}
-    for text in given:
-        name, equals, type = text.rpartition("=")
-        if not equals or not name or not type:
-            raise ConfigurationError(f"--cast: {text!r} is not NAME=TYPE.", hint="Write --cast 'total=numeric(38,2)'.")
-        casts[name] = type
-    return casts
+def _mode(text: str) -> Mode:
+    from typing import get_args
 
+    from mz_orchestration.exports.group import Mode
 
-def export_command(specs: list[dict[str, Any]], run_key: str) -> str:
-    """The command line that asks for the same run again."""
-    spec = specs[0]
-    objects = [each["object"] for each in specs]
-    words = ["mz-orchestration", "export", *objects, "--to", spec["to"], "--connection", spec["connection"]]
-    for name in ("query", "cluster"):
-        if spec[name] is not None:
-            words += [f"--{name}", spec[name]]
-    if spec["format"] == "csv":
-        csv = spec["csv"]
-        words += ["--format", "csv", "--delimiter", csv["delimiter"], "--null", csv["null"], "--quote", csv["quote"]]
-        words += ["--escape", csv["escape"]] if csv["escape"] is not None else []
-        words += ["--header"] if csv["header"] else []
-    if spec["max_file_size"] != "256MB":
-        words += ["--max-file-size", spec["max_file_size"]]
-    words += [] if spec["safe_types"] else ["--raw-types"]
-    for name, type in spec["casts"].items():
-        words += ["--cast", f"{name}={type}"]
-    return shlex.join([*words, "--run-key", run_key])
+    modes: tuple[Mode, ...] = get_args(Mode)
+    for mode in modes:
+        if mode == text:
+            return mode
+    raise ConfigurationError(f"--consistency: {text!r} is not one of {', '.join(modes)}.", hint="Give one of these.")
 
 
 def _required(flag: str, value: str | None) -> str:
@@ -241,26 +252,6 @@ def _required(flag: str, value: str | None) -> str:
     return value
 
 
-def _dry_run(spec: ExportSpec, run_key: str) -> None:
-    from mz_orchestration.exports.paths import attempt_location
-    from mz_orchestration.exports.statements import copy_statement, describe_statement
-    from mz_orchestration.runs.key import record_location
-
-    folder = attempt_location(spec.base, spec.folder_name, run_key, 1, datetime.now(UTC))
-    from mz_orchestration.materialize import look_ups
-
-    if spec.cluster is not None:
-        typer.echo(look_ups.use_cluster(spec.cluster).as_string(None) + ";")
-        typer.echo(look_ups.count_clusters(spec.cluster).as_string(None) + ";")
-    typer.echo("-- the columns, to cast those that would lose their meaning (uuid) and refuse what cannot be exported")
-    typer.echo(describe_statement(spec).as_string(None) + ";")
-    typer.echo(look_ups.connection_types(spec.connection).as_string(None) + ";")
-    typer.echo("-- the export; columns that need a cast are listed in place of the bare name")
-    typer.echo(copy_statement(spec, None, str(folder)).as_string(None) + ";")
-    typer.echo(f"-- run record: {record_location(spec.base, spec.folder_name, run_key)}")
-    typer.echo(f"-- manifest, written last: {folder.child('_manifest.json')}")
-
-
 def _report(result: ExportResult) -> None:
     manifest = result.manifest
     done = "already exported, nothing done" if result.repeated else "exported"
@@ -270,5 +261,26 @@ def _report(result: ExportResult) -> None:
         f"size={size_text(manifest.size)}"
     )
     typer.echo(f"manifest: {result.manifest_url}")
-    typer.echo(f"next: mz-orchestration load {result.manifest_url} --stage STAGE --table TABLE")
-    typer.echo(f"      mz-orchestration runs show {shlex.quote(manifest.run_key)} --at {manifest.base}")
+    if manifest.verified == "listing":
+        typer.echo(LISTED_ONLY)
+        typer.echo(f"next: {show_command(manifest.run_key, manifest.base)}")
+    else:
+        typer.echo(f"next: {load_command(result.manifest_url, 'STAGE', 'TABLE')}")
+        typer.echo(f"      {show_command(manifest.run_key, manifest.base)}")
+
+
+def _say_what_is_not_done(results: list[ExportResult], policy: ExportPolicy) -> None:
+    """A run keeps what it was verified by: who asks for more must not believe to have it."""
+    levels = list(type(policy.verify))
+    for result in results:
+        manifest = result.manifest
+        if not result.repeated:
+            continue
+        missing = []
+        if levels.index(policy.verify) > levels.index(manifest.verified):
+            missing.append(f"was verified at level {manifest.verified}, not {policy.verify}")
+        if policy.count and manifest.counted is None:
+            missing.append("was not counted")
+        if missing:
+            say(f"{manifest.object} {' and '.join(missing)}, when it was exported", bold="yellow")
+            say("  what to do: if that matters, export it again under another run key")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mz_orchestration.cli.output import print_json, progress, reporting, say
+from mz_orchestration.cli.commands import load_command
+from mz_orchestration.cli.output import print_json, progress, refuse_json, reporting, say
 from mz_orchestration.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def load(
     again: Annotated[
         bool, typer.Option("--again", help="Publish even if the table holds a later manifest by now.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print every statement; contact nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the statements; contact nothing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="The result as JSON on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
@@ -45,7 +46,9 @@ def load(
                 )
         assert stage is not None
         assert table is not None
+        _refuse_a_group(manifest, look=not dry_run)
         if dry_run:
+            refuse_json(json)
             from mz_orchestration.exports.manifest import parse_manifest
             from mz_orchestration.snowflake.dry_run import planned_statements
 
@@ -57,7 +60,7 @@ def load(
         from mz_orchestration.snowflake.spec import load_spec
 
         spec = load_spec(manifest=manifest, stage=stage, table=table, timeout=timeout, again=again)
-    command = shlex.join(["mz-orchestration", "load", spec.manifest, "--stage", spec.stage, "--table", spec.table])
+    command = load_command(spec.manifest, spec.stage, spec.table, timeout=spec.timeout, again=spec.again)
     with reporting(as_json=json, again=command):
         from mz_orchestration.snowflake.load import run_load
 
@@ -68,6 +71,38 @@ def load(
             print_json(result.to_metadata())
         else:
             _report(result)
+
+
+def _refuse_a_group(manifest: str, *, look: bool) -> None:
+    """The record of a group stands where one manifest is expected; it leads to several.
+
+    Args:
+        manifest: As given.
+        look: Whether the record may be read, to name them.
+
+    Raises:
+        ConfigurationError: It is a group's.
+        NotFoundError: There is none.
+    """
+    from pydantic import ValidationError
+
+    from mz_orchestration.exports.group_record import GROUPS_FOLDER, GroupRecord
+    from mz_orchestration.objectstore.client import ObjectStore
+    from mz_orchestration.objectstore.location import parse_location
+
+    if f"/{GROUPS_FOLDER}/" not in manifest:
+        return
+    at = parse_location(manifest, field="manifest")
+    found: list[str] = []
+    if look:
+        with suppress(ValidationError):
+            found = sorted(GroupRecord.model_validate_json(ObjectStore().get(at)[0]).manifests.values())
+    raise ConfigurationError(
+        f"manifest: {at} is the record of a group of exports, not a manifest.",
+        hint=f"Load each of its manifests into a table of its own: {' '.join(found)}"
+        if found
+        else "Load the manifests that it names, each into a table of its own.",
+    )
 
 
 def _report(result: LoadResult) -> None:

@@ -184,18 +184,18 @@ def fault(
 
     \b
     Materialize, for each COPY ... TO 's3://...':
-      on_disconnect=cancel                  a lost client ends the COPY (run_on: it goes on)
-      sentinel_deleted_though_failed=true   the sentinel goes, the statement fails, files are missing
-      partial_files=N                       N files are there, then it fails
-      restart_same_id=true                  the replica restarts and writes all again
-      preflight_delay=SECONDS               before the sentinel is put
-      cancel_lost_in_preflight=SECONDS      the same, and a cancel in that time is lost
-      slow_rows=SECONDS                     each row takes its time
-      sentinel_delay=SECONDS                before the sentinel is deleted
-      second_replica=SECONDS                so long after success the files are replaced
-      fail_with=TEXT                        it fails with that text
-      target=TEXT                           only where the target contains it
-      times=N                               only so often
+      on_disconnect=cancel                 a lost client ends it (or run_on)
+      sentinel_deleted_though_failed=true  sentinel goes, it fails, files missing
+      partial_files=N                      N files are there, then it fails
+      restart_same_id=true                 a restarted replica writes all again
+      preflight_delay=SECONDS              before the sentinel is put
+      cancel_lost_in_preflight=SECONDS     the same, and no cancel helps then
+      slow_rows=SECONDS                    for each row
+      sentinel_delay=SECONDS               before the sentinel is deleted
+      second_replica=SECONDS               after success, files are replaced
+      fail_with=TEXT                       it fails with that text
+      target=TEXT                          only where the target contains it
+      times=N                              only so often
     """
     values: dict[str, object] = {}
     for change in changes or ():

@@ -43,7 +43,7 @@ def _settings(
     config: Annotated[
         Path | None,
         typer.Option(
-            help="YAML with defaults for flags, a section per command. [default: mz-orchestration.yaml, if there]",
+            help="YAML with defaults for flags, a section per command; by default mz-orchestration.yaml, if there.",
             envvar="MZ_ORCHESTRATION_CONFIG",
             show_default=False,
         ),

@@ -97,6 +97,16 @@ def print_json(data: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(data, indent=1, default=str, ensure_ascii=False) + "\n")
 
 
+def refuse_json(wanted: bool) -> None:
+    """A dry run has no result.
+
+    Raises:
+        ConfigurationError: One was wanted as JSON.
+    """
+    if wanted:
+        raise ConfigurationError("--dry-run prints SQL, which --json cannot hold.", hint="Leave out one of the two.")
+
+
 def progress(*, quiet: bool) -> OnEvent:
     """A listener that prints each finished step with its time."""
     if quiet:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mz_orchestration.cli.export import export_command
+from mz_orchestration.cli.commands import LISTED_ONLY, is_listed_only, loadable_command, next_command
 from mz_orchestration.cli.output import print_json, printable, progress, reporting, say
 from mz_orchestration.errors import ConfigurationError, NotFoundError
 
@@ -37,13 +36,14 @@ def list_runs(
         if json:
             broken = [error.to_dict() for error in unreadable]
             print_json({"runs": [_as_data(record) for record in records], "unreadable": broken})
-            return
         for error in unreadable:
             say(f"unreadable: {error.message}", bold="yellow")
-        if not records:
+        if records and not json:
+            _print_table(records)
+        elif not unreadable and not json:
             typer.echo(f"no runs below {at}")
-            return
-        _print_table(records)
+    if unreadable and not records:
+        raise typer.Exit(4)
 
 
 @app.command("show")
@@ -72,12 +72,15 @@ def cancel_run(
 ) -> None:
     """Cancel the COPYs of a run, whoever started them, and wait until they have ended."""
     with reporting(as_json=json):
-        from mz_orchestration.exports.handle import cancel_export, handle_of
+        from mz_orchestration.exports.handle import cancel_export, handles_of
 
-        at = at or context.obj
-        records = [record for record in _with_key(run_key, at) if record.attempts]
+        listen = progress(quiet=json)
+        # An earlier attempt may still be copying, too, if it was left behind.
         stopped = [
-            record.object for record in records if cancel_export(handle_of(record), on_event=progress(quiet=json))
+            record.object
+            for record in _with_key(run_key, at or context.obj)
+            for handle in handles_of(record)
+            if cancel_export(handle, on_event=listen)
         ]
         if json:
             print_json({"cancelled": stopped})
@@ -87,24 +90,8 @@ def cancel_run(
             typer.echo(f"the run {run_key!r} has no COPY in progress; nothing done")
 
 
-def next_command(record: RunRecord) -> str:
-    """The command a person would type next; empty when everything is done."""
-    if record.manifest is None:
-        group = record.group
-        if group is None:
-            return export_command([record.spec], record.run_key)
-        # At one timestamp again, or not at all.
-        return export_command([{**record.spec, "object": name} for name in group.objects], group.run_key)
-    manifest = _manifest_url(record)
-    waiting = [(load.stage, load.target) for load in record.loads.values() if load.state != "succeeded"]
-    if not waiting and record.loads:
-        return ""
-    stage, table = waiting[0] if waiting else ("STAGE", "TABLE")
-    return shlex.join(["mz-orchestration", "load", manifest, "--stage", stage, "--table", table])
-
-
 def _with_key(run_key: str, at: str | None) -> list[RunRecord]:
-    from mz_orchestration.exports.group import find_group
+    from mz_orchestration.exports.group_record import find_group
     from mz_orchestration.objectstore.client import ObjectStore
     from mz_orchestration.objectstore.location import parse_folder
 
@@ -183,6 +170,9 @@ def _print_run(record: RunRecord) -> None:
     if record.manifest:
         _print(f"  manifest  {_manifest_url(record)}")
         _print(f"  rows      {record.manifest['rows']} in {len(record.manifest['files'])} files")
+        if is_listed_only(record):
+            _print(f"  {LISTED_ONLY}")
+            _print(f"  to load it: {loadable_command(record)}")
     for load in record.loads.values():
         rows = "" if load.rows is None else f"  rows={load.rows}"
         _print(f"  load      {load.state}{rows}  {load.target}")

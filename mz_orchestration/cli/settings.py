@@ -6,7 +6,8 @@ A flag on the command line wins over its environment variable, that over the fil
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from typer.core import TyperGroup, TyperOption
 
@@ -25,7 +26,8 @@ def defaults(path: Path | None, group: TyperGroup) -> dict[str, Any]:
         group: The commands whose flags may be set.
 
     Raises:
-        ConfigurationError: The file is missing, no YAML, or has a section or key that no command knows.
+        ConfigurationError: The file is missing, no YAML, has a section or key that no command knows, or a value that
+            is of another type than its flag.
     """
     if path is None:
         if not DEFAULT_FILE.exists():
@@ -55,6 +57,7 @@ def _section(data: Any, command: Any, place: str) -> dict[str, Any]:
         for parameter in command.params
         if isinstance(parameter, TyperOption) and parameter.name
     }
+    types = get_type_hints(command.callback) if flags and command.callback else {}
     read: dict[str, Any] = {}
     for given, value in data.items():
         key = "null" if given is None else given  # YAML reads the name null as its own None
@@ -66,8 +69,52 @@ def _section(data: Any, command: Any, place: str) -> dict[str, Any]:
                 f"{place}: {key!r} belongs to a single run and cannot be a default.", hint=f"Give --{key} instead."
             )
         elif name in flags:
-            read[name] = value
+            read[name] = _value(value, types.get(name, str), flags[name], f"{place}: {key!r}")
         else:
             known = ", ".join(sorted([*subcommands, *(name.replace("_", "-") for name in flags)]))
             raise ConfigurationError(f"{place}: unknown key {key!r}.", hint=f"Known here: {known}.")
     return read
+
+
+def _value(value: Any, type: Any, flag: TyperOption, place: str) -> Any:
+    """A value as click is to have it; None is as good as a line left out."""
+    if value is None:
+        return None
+    if flag.multiple:
+        return _several(value, flag, place)
+    # What a flag may be besides None.
+    [wanted] = [each for each in get_args(type) if each is not NoneType] or [type]
+    if wanted is bool:
+        if not isinstance(value, bool):
+            raise ConfigurationError(f"{place}: {value!r} is not true or false.", hint="Write true or false.")
+    elif wanted in (int, float):
+        kinds = "a whole number" if wanted is int else "a number"
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)) or _number(value, wanted) is None:
+            raise ConfigurationError(f"{place}: {value!r} is not {kinds}.", hint=f"Write {kinds}.")
+        return _number(value, wanted)
+    elif not isinstance(value, str):
+        # YAML has read 007, no or 2026-01-01 as something that cannot be turned back into what was written.
+        raise ConfigurationError(f"{place}: {value!r} is not text.", hint="Put it in quotes.")
+    return value
+
+
+def _number(value: float | str, wanted: Any) -> float | None:
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    if wanted is float:
+        return number
+    return int(number) if number.is_integer() else None
+
+
+def _several(value: Any, flag: TyperOption, place: str) -> list[str]:
+    form = flag.metavar or "TEXT"
+    pairs = "=" in form
+    if pairs and isinstance(value, dict):
+        value = [f"{name}={each}" if isinstance(each, str) else each for name, each in value.items()]
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        left, _, right = form.partition("=")
+        ways = f"a list of {form}" + (f", or {left}: {right} line by line" if pairs else "")
+        raise ConfigurationError(f"{place}: {value!r} is not {ways}.", hint=f"Write {ways}.")
+    return value

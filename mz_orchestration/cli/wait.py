@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 import signal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mz_orchestration.cli.commands import wait_command
 from mz_orchestration.cli.output import Terminated, print_json, progress, reporting, say, size_text
-from mz_orchestration.errors import MzOrchestrationError
+from mz_orchestration.errors import ConfigurationError, MzOrchestrationError
 
 if TYPE_CHECKING:
     from mz_orchestration.exports.watch.wait import CompletedExport, WaitPolicy
@@ -47,7 +47,15 @@ def wait(
     Ends with 0 when it is complete, 5 when the time is up, 3 when the export is dead or its files were removed. Being
     forbidden to look is an error, never "complete".
     """
-    command = shlex.join(["mz-orchestration", "wait", path, *(["--queue", queue] if queue else [])])
+    command = wait_command(
+        path,
+        deadline=deadline,
+        start_deadline=start_deadline,
+        poll=poll,
+        settle=settle,
+        abandoned_after=abandoned_after,
+        queue=queue,
+    )
     with reporting(as_json=json, again=command):
         from mz_orchestration.exports.watch.wait import WaitPolicy
         from mz_orchestration.exports.watch.wait import wait as wait_here
@@ -60,6 +68,7 @@ def wait(
             settle=settle,
             abandoned_after=abandoned_after,
         )
+        _refuse_an_object(path)
         folder = parse_folder(path, field="PATH")
         if not quiet:
             say(f"wait for {folder}")
@@ -72,6 +81,27 @@ def wait(
             print_json({**done.to_metadata(), "files": files, "strangers": list(done.strangers)})
         else:
             _report(done)
+
+
+def _refuse_an_object(path: str) -> None:
+    """What is named in the place of its folder would be waited for in vain.
+
+    Raises:
+        ConfigurationError: It is an object of ours, or a sentinel.
+    """
+    from mz_orchestration.exports.paths import LATEST_NAME, MANIFEST_NAME
+    from mz_orchestration.exports.sentinel import SENTINEL_SUFFIX
+
+    folder, _, name = path.rpartition("/")
+    if name == LATEST_NAME:
+        raise ConfigurationError(
+            f"PATH: {path} leads to the newest finished export: there is nothing to wait for.",
+            hint="Name the folder of one export, as it was given to COPY TO.",
+        )
+    if name == MANIFEST_NAME or name.endswith(SENTINEL_SUFFIX):
+        raise ConfigurationError(
+            f"PATH: {path} is an object in the folder of an export.", hint=f"Wait for the folder: {folder}/"
+        )
 
 
 async def _wait_with_queue(folder: Location, policy: WaitPolicy, url: str) -> CompletedExport:

@@ -9,6 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
+from mz_orchestration.local.materialize.faults import copy_faults
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.objectstore.location import parse_folder
 
@@ -72,18 +73,18 @@ def test_the_record_of_a_group_is_no_manifest(invoke: Invoke) -> None:
     assert "no object at" in invoke("load", gone, *load[2:], code=2).stderr
 
 
-def test_the_next_command_of_an_unfinished_run_says_all_again(invoke: Invoke, store: ObjectStore) -> None:
-    run_key = "never finished"
-    arguments = ["shop.orders", "shop.customers", "--cast", "shop.orders.id=text", "--cast", "shop.customers.id=text"]
-    options = ["--timeout", "0.0001", "--left-behind", "leave", "--consistency", "transaction", "--verify", "full"]
-    # What cannot end in time is cancelled.
-    failed = invoke("export", *arguments, *options, *TO, "--run-key", run_key, code=5)
+def test_the_next_command_of_an_unfinished_run_says_all_again(invoke: Invoke) -> None:
+    base, names = "s3://mz-exports/cli-again/", ["shop.orders", "shop.customers"]
+    casts = ["shop.orders.id=text", "shop.customers.id=text"]
+    options = ["--timeout", "0.5", "--left-behind", "leave", "--consistency", "transaction", "--verify", "full"]
+    arguments = [*names, "--to", base, "--connection", "local_s3", "--cast", casts[0], "--cast", casts[1], *options]
+    with copy_faults(preflight_delay=5, target="/cli-again/"):
+        failed = invoke("export", *arguments, "--run-key", "slow", code=5)
     said = command_after("again:", failed.stderr)
-    assert set(options) <= set(said)
-    assert [said[i + 1] for i, word in enumerate(said) if word == "--cast"] == arguments[3::2]
-    key = json.loads(invoke("runs", "--at", BASE, "--limit", "1", "--json").stdout)["runs"][0]["run_key"]
-    shown = invoke("runs", "show", key, "--at", BASE).stdout
-    assert sorted(command_after("next:", shown)) == sorted(said)
+    assert sorted(said) == sorted(["export", *arguments, "--run-key", "slow"])
+    [run, *_] = json.loads(invoke("runs", "--at", base, "--json").stdout)["runs"]
+    shown = invoke("runs", "show", run["run_key"], "--at", base).stdout
+    assert command_after("next:", shown) == said
 
 
 @pytest.mark.parametrize("json_too", [[], ["--json"]])
