@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -29,7 +28,7 @@ from mz_orchestration.exports.context import ExportContext, ExportPolicy, Export
 from mz_orchestration.exports.export import export_context, export_flow
 from mz_orchestration.exports.group_record import Group
 from mz_orchestration.exports.left_behind import cancel_attempt
-from mz_orchestration.exports.overlap import POLL, take_turn
+from mz_orchestration.exports.overlap import POLL, cancel_command, take_turn
 from mz_orchestration.exports.result import ExportResult
 from mz_orchestration.exports.spec import ExportSpec
 from mz_orchestration.exports.statements import read_statement
@@ -207,7 +206,7 @@ def _let_owner_finish(group: Group, session: Session, context: ExportContext) ->
             return
         since = f"{group.record.updated_at:%Y-%m-%d %H:%M:%S} UTC"
         run_key = group.record.run_key
-        cancel = shlex.join(["mz-orchestration", "runs", "cancel", run_key, "--at", group.specs[0].to])
+        cancel = cancel_command(run_key, group.specs[0])
         if context.policy.if_running in ("skip", "fail"):
             raise AlreadyRunningError(
                 f"Another process has been working on the group {run_key!r} since {since}.",

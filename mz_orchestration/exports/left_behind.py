@@ -12,13 +12,14 @@ from datetime import datetime
 from mz_orchestration.errors import AlreadyRunningError, MzOrchestrationError
 from mz_orchestration.exports.context import ExportContext, ExportStep
 from mz_orchestration.exports.give_up import give_up
+from mz_orchestration.exports.overlap import cancel_command
 from mz_orchestration.exports.sentinel import ExportState, read_listing
 from mz_orchestration.exports.spec import ExportSpec
 from mz_orchestration.flow import Flow, call, sleep
 from mz_orchestration.materialize.session import Session, SessionIdentity
 from mz_orchestration.objectstore.location import Location, parse_folder
 from mz_orchestration.progress import Progress
-from mz_orchestration.runs.record import Attempt, AttemptState
+from mz_orchestration.runs.record import Attempt, AttemptState, RunRecord
 from mz_orchestration.runs.store import RunStore, StoredRun
 
 # Two listings this far apart must agree before files nobody vouched for count as complete.
@@ -40,7 +41,7 @@ def adopt(stored: StoredRun, session: Session, spec: ExportSpec, runs: RunStore,
         return False
     folder = parse_folder(attempt.path, field="path")
     context.note(ExportStep.PLAN, f"attempt {attempt.number} was left behind in state {attempt.state}: {folder}")
-    if attempt.copied is None and (yield from _is_let_be(attempt, session, context)):
+    if attempt.copied is None and (yield from _is_let_be(stored.record, spec, session, context)):
         adopted = False
     else:
         try:
@@ -81,9 +82,9 @@ def cancel_attempt(attempt: Attempt, session: Session, progress: Progress, step:
     return False
 
 
-def _is_let_be(attempt: Attempt, session: Session, context: ExportContext) -> Flow[bool]:
+def _is_let_be(record: RunRecord, spec: ExportSpec, session: Session, context: ExportContext) -> Flow[bool]:
     """Whether the policy is to do without a COPY that still runs; done here, if that takes cancelling it."""
-    policy = context.policy
+    policy, attempt = context.policy, record.attempts[-1]
     if policy.left_behind == "wait" and policy.if_running not in ("skip", "fail"):
         return False
     if not (yield from call(session.is_active, identity_of(attempt))):
@@ -92,7 +93,7 @@ def _is_let_be(attempt: Attempt, session: Session, context: ExportContext) -> Fl
         raise AlreadyRunningError(
             f"Attempt {attempt.number} of this run has been copying to {attempt.path} since "
             f"{attempt.started_at:%Y-%m-%d %H:%M:%S} UTC.",
-            hint="Let it finish, or stop it with 'mz-orchestration runs cancel'.",
+            hint=f"Let it finish, or stop it: {cancel_command(record.run_key, spec)}",
         )
     if policy.left_behind == "cancel":
         yield from cancel_attempt(attempt, session, context, ExportStep.PLAN)

@@ -158,7 +158,7 @@ def parse_manifest(body: bytes | str, *, source: str) -> Manifest:
     Raises:
         VerificationError: It is no manifest, its hash does not fit, or its numbers contradict each other.
     """
-    hint = "Use the manifest that the export wrote, unchanged; 'mz-orchestration runs' names it."
+    hint = "Use the manifest that the export wrote, unchanged; 'mz-orchestration runs show KEY --at FOLDER' names it."
     try:
         data: Any = json.loads(body)
         # Python reads half of a surrogate pair, which no UTF-8 and so no hash can hold.

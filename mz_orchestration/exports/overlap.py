@@ -81,7 +81,7 @@ def take_turn(spec: ExportSpec, run_key: str, session: Session, context: ExportC
         other = yield from _other(spec, run_key, session, holder, context)
         if other is None:
             return
-        cancel = shlex.join(["mz-orchestration", "runs", "cancel", other.run_key, "--at", spec.to])
+        cancel = cancel_command(other.run_key, spec)
         if context.policy.if_running in ("skip", "fail"):
             raise AlreadyRunningError(
                 f"The run {other.run_key!r} of {spec.object} has been in progress since "
@@ -97,6 +97,11 @@ def take_turn(spec: ExportSpec, run_key: str, session: Session, context: ExportC
             noted = other.run_key
             context.note(ExportStep.PLAN, f"waiting for the run {other.run_key!r}, in progress since {other.since}")
         yield from sleep(POLL)
+
+
+def cancel_command(run_key: str, spec: ExportSpec) -> str:
+    """The command line that stops a run."""
+    return shlex.join(["mz-orchestration", "runs", "cancel", run_key, "--at", spec.to])
 
 
 def _other(

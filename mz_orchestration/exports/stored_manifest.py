@@ -32,7 +32,10 @@ def read_manifest(store: ObjectStore, at: Location) -> Manifest:
     try:
         body, _ = store.get(at)
     except NotFoundError as error:
-        error.hint = error.hint or "Name the _manifest.json that an export wrote; 'mz-orchestration runs' lists them."
+        error.hint = (
+            error.hint
+            or "Name the _manifest.json that an export wrote; 'mz-orchestration runs show KEY --at FOLDER' tells."
+        )
         raise
     manifest = parse_manifest(body, source=str(at))
     if manifest.location != at:

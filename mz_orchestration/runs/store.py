@@ -88,7 +88,7 @@ class RunStore:
         except PreconditionFailed as error:
             raise RunConflictError(
                 f"Another process is working on the run {run.record.run_key!r} of {run.record.object}.",
-                hint="Let it finish ('mz-orchestration runs show' tells), then run the same command again.",
+                hint="Let it finish ('mz-orchestration runs show KEY --at FOLDER' tells), then run the command again.",
                 retryable=True,
             ) from error
 
