@@ -29,23 +29,8 @@ class Brisk(Clock):
 
 
 @pytest.fixture(autouse=True)
-def environment(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The stack's variables in this process."""
-    for name, value in stack.environment.items():
-        monkeypatch.setenv(name, value)
-    return stack.environment
-
-
-@pytest.fixture
-def store(environment: dict[str, str]) -> ObjectStore:
-    return ObjectStore()
-
-
-@pytest.fixture
-def materialize(environment: dict[str, str]) -> Iterator[psycopg.Connection[Any]]:
-    """A connection past every proxy."""
-    with psycopg.connect(autocommit=True) as connection:
-        yield connection
+def in_the_stack(environment: dict[str, str]) -> None:
+    """Everything in this folder talks to the stack."""
 
 
 @pytest.fixture

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from mz_orchestration.local.stack import LocalStack
-from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.snowflake.quoting import Sql
 from mz_orchestration.snowflake.session import SnowflakeConfig, SnowflakeSession
 
@@ -24,11 +22,8 @@ STAGE = "DEMO.PUBLIC.MZ_STAGE"
 
 
 @pytest.fixture(autouse=True)
-def environment(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The stack's variables, in this process too."""
-    for name, value in stack.environment.items():
-        monkeypatch.setenv(name, value)
-    return stack.environment
+def in_the_stack(environment: dict[str, str]) -> None:
+    """Everything in this folder talks to the stack."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +62,6 @@ def command(tmp_path: Path) -> Command:
     return Command(tmp_path)
 
 
-@pytest.fixture
-def store(environment: dict[str, str]) -> ObjectStore:
-    return ObjectStore()
-
-
 Query = Callable[[str], list[dict[str, Any]]]
 
 
@@ -80,12 +70,6 @@ def snowflake(environment: dict[str, str]) -> Iterator[Query]:
     """Runs a statement in Snowflake; rows by lower-case column name."""
     with SnowflakeSession(SnowflakeConfig.from_environment()) as session:
         yield lambda statement: session.query(Sql(statement)).rows
-
-
-@pytest.fixture
-def materialize(environment: dict[str, str]) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(autocommit=True) as connection:
-        yield connection
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ import pytest
 
 from mz_orchestration.exports.paths import attempt_location
 from mz_orchestration.flow import Clock
-from mz_orchestration.local.stack import LocalStack
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.objectstore.location import Location, parse_folder
 from mz_orchestration.runs.key import record_location
@@ -37,27 +36,14 @@ class Later(Clock):
 
 
 @pytest.fixture(autouse=True)
-def environment(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    for name, value in stack.environment.items():
-        monkeypatch.setenv(name, value)
-    return stack.environment
-
-
-@pytest.fixture
-def store(environment: dict[str, str]) -> ObjectStore:
-    return ObjectStore()
+def in_the_stack(environment: dict[str, str]) -> None:
+    """Everything in this folder talks to the stack."""
 
 
 @pytest.fixture
 def base() -> Location:
     """A folder of the test's own."""
     return parse_folder(f"s3://mz-exports/sweep-{uuid.uuid4().hex[:8]}/", field="base")
-
-
-@pytest.fixture
-def materialize(environment: dict[str, str]) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(autocommit=True) as connection:
-        yield connection
 
 
 @pytest.fixture

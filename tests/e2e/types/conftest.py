@@ -16,7 +16,6 @@ import pytest
 from mz_orchestration.exports.export import run_export
 from mz_orchestration.exports.manifest import Manifest
 from mz_orchestration.exports.spec import export_spec
-from mz_orchestration.local.stack import LocalStack
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.progress import Event
 from mz_orchestration.snowflake.load import run_load
@@ -28,15 +27,8 @@ BASE = "s3://mz-exports/types/"
 
 
 @pytest.fixture(autouse=True)
-def environment(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stack's variables, in this process."""
-    for name, value in stack.environment.items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def store(environment: None) -> ObjectStore:
-    return ObjectStore()
+def in_the_stack(environment: dict[str, str]) -> None:
+    """Everything in this folder talks to the stack."""
 
 
 @dataclass

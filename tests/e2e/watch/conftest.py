@@ -21,15 +21,8 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(autouse=True)
-def environment(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    for name, value in stack.environment.items():
-        monkeypatch.setenv(name, value)
-    return stack.environment
-
-
-@pytest.fixture
-def store(environment: dict[str, str]) -> ObjectStore:
-    return ObjectStore()
+def in_the_stack(environment: dict[str, str]) -> None:
+    """Everything in this folder talks to the stack."""
 
 
 class Export:
