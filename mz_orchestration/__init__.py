@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mz_orchestration.exports.handle import ExportHandle, cancel_export, poll_export, start_export
     from mz_orchestration.exports.result import ExportResult
     from mz_orchestration.exports.spec import ExportSpec
-    from mz_orchestration.materialize.session import MaterializeConfig
+    from mz_orchestration.materialize.connection import MaterializeConfig
     from mz_orchestration.objectstore.client import ObjectStore, ObjectStoreConfig
     from mz_orchestration.snowflake.load import LoadResult, run_load
     from mz_orchestration.snowflake.session import SnowflakeConfig
@@ -54,7 +54,7 @@ _HOMES = {
     "GroupResult": "exports.group",
     "LoadResult": "snowflake.load",
     "LoadSpec": "snowflake.spec",
-    "MaterializeConfig": "materialize.session",
+    "MaterializeConfig": "materialize.connection",
     "MzOrchestrationError": "errors",
     "ObjectStore": "objectstore.client",
     "ObjectStoreConfig": "objectstore.client",

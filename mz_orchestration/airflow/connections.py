@@ -19,7 +19,7 @@ from mz_orchestration.validation import validated
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-    from mz_orchestration.materialize.session import MaterializeConfig
+    from mz_orchestration.materialize.connection import MaterializeConfig
     from mz_orchestration.objectstore.client import ObjectStoreConfig
     from mz_orchestration.snowflake.session import SnowflakeConfig
 
@@ -47,7 +47,7 @@ def materialize_config(connection: Connection) -> MaterializeConfig:
         ``sslmode``, ``sslrootcert``, ``cluster`` and ``connect_timeout``.
     :raises ConfigurationError: a field cannot be used; the connection and the field are named.
     """
-    from mz_orchestration.materialize.session import MaterializeConfig
+    from mz_orchestration.materialize.connection import MaterializeConfig
 
     for field, value in (("host", connection.host), ("login", connection.login)):
         if not value:

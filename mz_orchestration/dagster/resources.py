@@ -13,7 +13,7 @@ from pydantic import Field
 from mz_orchestration.validation import validated
 
 if TYPE_CHECKING:
-    from mz_orchestration.materialize.session import MaterializeConfig
+    from mz_orchestration.materialize.connection import MaterializeConfig
     from mz_orchestration.objectstore.client import ObjectStore
     from mz_orchestration.snowflake.session import SnowflakeConfig
 
@@ -33,7 +33,7 @@ class MaterializeResource(ConfigurableResource[Any]):
 
     def config(self) -> MaterializeConfig:
         """The settings for the core."""
-        from mz_orchestration.materialize.session import MaterializeConfig
+        from mz_orchestration.materialize.connection import MaterializeConfig
 
         return validated(MaterializeConfig, **_settings(self))
 

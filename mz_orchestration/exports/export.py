@@ -31,7 +31,8 @@ from mz_orchestration.exports.result import ExportResult
 from mz_orchestration.exports.spec import ExportSpec
 from mz_orchestration.exports.statements import describe_statement
 from mz_orchestration.flow import Clock, Flow, arun, call, run, sleep
-from mz_orchestration.materialize.session import MaterializeConfig, Session
+from mz_orchestration.materialize.connection import MaterializeConfig
+from mz_orchestration.materialize.session import Session
 from mz_orchestration.materialize.types import Column, notes, warnings, with_casts
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.progress import OnEvent, ignore

@@ -33,7 +33,8 @@ from mz_orchestration.exports.result import ExportResult
 from mz_orchestration.exports.spec import ExportSpec
 from mz_orchestration.exports.statements import read_statement
 from mz_orchestration.flow import Flow, arun, call, run_coroutine, sleep
-from mz_orchestration.materialize.session import MaterializeConfig, Reading, Session, SessionIdentity
+from mz_orchestration.materialize.connection import MaterializeConfig
+from mz_orchestration.materialize.session import Reading, Session, SessionIdentity
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.progress import Event, OnEvent, ignore
 from mz_orchestration.runs.record import AttemptState, GroupEntry

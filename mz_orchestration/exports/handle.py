@@ -23,7 +23,7 @@ from mz_orchestration.exports.left_behind import cancel_attempt, identity_of
 from mz_orchestration.exports.sentinel import ExportState, read_listing
 from mz_orchestration.exports.spec import ExportSpec
 from mz_orchestration.flow import Flow, arun, call, run, sleep
-from mz_orchestration.materialize.session import MaterializeConfig
+from mz_orchestration.materialize.connection import MaterializeConfig
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.objectstore.location import parse_folder
 from mz_orchestration.progress import Event, OnEvent, ignore

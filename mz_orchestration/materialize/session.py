@@ -3,8 +3,7 @@
 COPY TO S3 answers with the tag ``COPY n`` only, sends nothing while it runs, is not bounded by
 ``statement_timeout`` and goes on when the client disappears. So the statement runs in a thread of its own while the
 caller waits in short steps: any interrupt of the caller, also those of orchestrators that psycopg does not know,
-leads to a cancel that is repeated until the statement has returned. psycopg's own errors quote the statement, which
-may hold secrets: they are not chained to ours.
+leads to a cancel that is repeated until the statement has returned.
 """
 
 from __future__ import annotations
@@ -18,22 +17,20 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg import sql
-from pydantic import BaseModel, ConfigDict, SecretStr
 
-from mz_orchestration import __version__
 from mz_orchestration.errors import (
     ConfigurationError,
     ConnectionLostError,
-    CredentialsError,
     DeadlineError,
     ExportError,
     MzOrchestrationError,
     NotFoundError,
-    TimestampGoneError,
     UnavailableError,
     WrongEnvironmentError,
 )
 from mz_orchestration.materialize import look_ups
+from mz_orchestration.materialize.connection import MaterializeConfig, connect
+from mz_orchestration.materialize.refusals import ended, refused
 from mz_orchestration.materialize.types import Column, type_name
 
 T = TypeVar("T")
@@ -43,29 +40,6 @@ _CANCELS = 60
 _CLOSE_CANCELS = 5
 # For statements that are answered at once; COPY and counts have deadlines of their own.
 _STATEMENT_SECONDS = 60.0
-# Nothing was said at all, or a goodbye: shutting down, starting up, idle for too long in a transaction.
-_LOST = frozenset({None, "57P01", "57P02", "57P03", "25P03"})
-
-
-class MaterializeConfig(BaseModel):
-    """How to reach Materialize; every field left out is libpq's own to find (``PGHOST`` ..., ``~/.pgpass``).
-
-    Attributes:
-        cluster: Cluster for the session's statements.
-        connect_timeout: Seconds.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    host: str | None = None
-    port: int | None = None
-    user: str | None = None
-    password: SecretStr | None = None
-    database: str | None = None
-    sslmode: str | None = None
-    sslrootcert: str | None = None
-    cluster: str | None = None
-    connect_timeout: int = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +70,7 @@ class Session:
         config = config or MaterializeConfig()
         self._done = threading.Event()
         self._done.set()
+        self._one_at_a_time = threading.Lock()
         self._turn = threading.Lock()
         self._busy = threading.Lock()
         self._cancelled = self._left = False
@@ -181,7 +156,7 @@ class Session:
 
     def count(self, statement: sql.Composed, *, timeout: float) -> int:
         """The answer of a ``SELECT count(*)``, with the deadline and the errors of `copy_to`."""
-        rows = self._within(timeout, lambda: self._connection.execute(statement).fetchall(), "count", _long_failed)
+        rows = self._within(timeout, lambda: self._connection.execute(statement).fetchall(), "count", ended)
         return int(rows[0][0])
 
     def keep_alive(self) -> None:
@@ -204,7 +179,7 @@ class Session:
             DeadlineError: ``timeout`` passed; the statement was cancelled.
             ConnectionLostError: The connection was lost; the export may still be running.
         """
-        answer = self._within(timeout, lambda: self._connection.execute(statement).statusmessage, "COPY", _long_failed)
+        answer = self._within(timeout, lambda: self._connection.execute(statement).statusmessage, "COPY", ended)
         match = re.fullmatch(r"COPY (\d+)", answer or "")
         if match is None:
             raise ExportError(f"Materialize answered the COPY with {answer!r} where 'COPY <rows>' was expected.")
@@ -216,7 +191,7 @@ class Session:
         Raises:
             ConnectionLostError: There was no answer.
         """
-        return self._within(_STATEMENT_SECONDS, execute, "statement", lambda error, what: _refused(error))
+        return self._within(_STATEMENT_SECONDS, execute, "statement", lambda error, what: refused(error))
 
     def _within(
         self,
@@ -225,7 +200,20 @@ class Session:
         what: str,
         failed: Callable[[psycopg.Error, str], MzOrchestrationError],
     ) -> T:
-        """Run a statement in a thread of its own, and cancel it whatever makes the caller leave."""
+        """Run a statement in a thread of its own, and cancel it whatever makes the caller leave.
+
+        One at a time: a cancel is meant for the statement of whoever sends it.
+        """
+        with self._one_at_a_time:
+            return self._run(timeout, execute, what, failed)
+
+    def _run(
+        self,
+        timeout: float,
+        execute: Callable[[], T],
+        what: str,
+        failed: Callable[[psycopg.Error, str], MzOrchestrationError],
+    ) -> T:
         outcome: list[T | psycopg.Error] = []
         done = threading.Event()
         long = what != "statement"
@@ -363,147 +351,3 @@ class Session:
 
     def _all(self, statement: sql.Composed) -> list[tuple[Any, ...]]:
         return self._briefly(lambda: self._connection.execute(statement).fetchall())
-
-
-def connect(config: MaterializeConfig, *, application_name: str = "") -> psycopg.Connection[Any]:
-    """A plain psycopg connection in autocommit mode, on the cluster asked for; `Session` adds what an export needs.
-
-    Raises:
-        UnavailableError: The server cannot be reached.
-        CredentialsError: It refused the user or password.
-        NotFoundError: There is no such cluster.
-    """
-    given: dict[str, Any] = {
-        "host": config.host,
-        "port": config.port,
-        "user": config.user,
-        # An empty password is given as such: libpq would fill a missing one from PGPASSWORD.
-        "password": None if config.password is None else config.password.get_secret_value(),
-        "dbname": config.database,
-        "sslmode": config.sslmode,
-        "sslrootcert": config.sslrootcert,
-    }
-    try:
-        connection = psycopg.connect(
-            **{name: value for name, value in given.items() if value is not None},
-            autocommit=True,
-            # Server-side prepared statements save nothing here and complicate what Materialize sees.
-            prepare_threshold=None,
-            application_name=application_name or f"mz-orchestration {__version__}",
-            connect_timeout=config.connect_timeout,
-            # Nothing is sent during a long COPY: keepalives stop load balancers from dropping the connection.
-            keepalives=1,
-            keepalives_idle=30,
-            keepalives_interval=10,
-            keepalives_count=6,
-        )
-        if config.cluster is not None:
-            _use_cluster(connection, config.cluster)
-    except psycopg.OperationalError as error:
-        raise _not_connected(error) from None
-    except psycopg.Error as error:
-        raise _refused(error) from None
-    return connection
-
-
-def _use_cluster(connection: psycopg.Connection[Any], name: str) -> None:
-    connection.execute(look_ups.use_cluster(name))
-    # SET takes any name; the COPY would be the first to notice.
-    if connection.execute(look_ups.count_clusters(name)).fetchone() == (0,):
-        connection.close()
-        raise NotFoundError(f"Materialize: unknown cluster '{name}'.", hint="SHOW CLUSTERS lists what there is.")
-
-
-def _not_connected(error: psycopg.OperationalError) -> MzOrchestrationError:
-    text = _first_line(error)
-    if error.sqlstate in ("28P01", "28000", "MZ010") or "authentication failed" in text:
-        return CredentialsError(
-            f"Materialize refused the sign-in: {text}",
-            hint="Check user and password (PGUSER, PGPASSWORD, ~/.pgpass).",
-        )
-    return UnavailableError(
-        f"Materialize cannot be reached: {text}",
-        hint="Check host and port (PGHOST, PGPORT) and that the server is up, then try again.",
-    )
-
-
-def _refused(error: psycopg.Error) -> MzOrchestrationError:
-    if error.sqlstate in _LOST:
-        return ConnectionLostError(
-            f"The connection to Materialize was lost: {_first_line(error)}",
-            hint="Run the same command again.",
-        )
-    text = _server_text(error)
-    if error.sqlstate == "57014":
-        return _cancelled(text, "statement")
-    if error.sqlstate == "42501":
-        return CredentialsError(f"Materialize: {text}", hint="Grant what the message names to the role.")
-    # Nearly all planning errors share XX000, so the text decides.
-    if re.match(r"unknown (catalog item|schema|database|cluster|role)", text):
-        return NotFoundError(
-            f"Materialize: {text}.",
-            hint="Check the spelling and the database and schema you are connected to (PGDATABASE).",
-        )
-    return ConfigurationError(f"Materialize refuses this: {text}", details={"sqlstate": error.sqlstate})
-
-
-def _long_failed(error: psycopg.Error, what: str) -> MzOrchestrationError:
-    if error.sqlstate in _LOST:
-        return ConnectionLostError(
-            f"The connection was lost during the {what}: {_first_line(error)}",
-            hint="The export may still be running; run the same command with the same run key to pick it up.",
-        )
-    text = _server_text(error)
-    details = {"sqlstate": error.sqlstate}
-    if error.sqlstate == "57014":
-        return _cancelled(text, what)
-    if error.sqlstate == "22000" and ("valid timestamp" in text or "not valid for all inputs" in text):
-        return TimestampGoneError(
-            f"Materialize: {text}",
-            hint="The logical timestamp is too old: nobody holds it any more, and history is kept for about a second. "
-            "Run the same command again: it reads at a new timestamp.",
-            retryable=True,
-            details=details,
-        )
-    if "path is not empty" in text:
-        return ExportError(
-            f"Materialize: {text}.",
-            hint="Run the same command again: every attempt gets a path of its own.",
-            retryable=True,
-            details=details,
-        )
-    if error.sqlstate == "42501":
-        return CredentialsError(f"Materialize: {text}", hint="Grant what the message names to the role.")
-    if "NoSuchBucket" in text:
-        return NotFoundError(
-            f"Materialize cannot write: {text}", hint="Create the bucket, or correct it.", details=details
-        )
-    return ExportError(f"Materialize ended the {what}: {text}", details=details)
-
-
-def _cancelled(text: str, what: str) -> ExportError:
-    details = {"sqlstate": "57014"}
-    if "statement timeout" in text:
-        return ExportError(
-            f"The {what} was cancelled by Materialize's statement_timeout.",
-            hint="Set it higher for this role; it bounds the planning of a COPY. Then run the same command again.",
-            retryable=True,
-            details=details,
-        )
-    # Somebody wanted it stopped: nothing may start it again by itself.
-    return ExportError(
-        f"The {what} was cancelled from outside.",
-        hint="Run the same command again with the same run key to start over; it begins in a fresh path.",
-        details=details,
-    )
-
-
-def _server_text(error: psycopg.Error) -> str:
-    """What the server said, without the statement: that may hold what a log must not."""
-    diag = error.diag
-    parts = [diag.message_primary or _first_line(error), diag.message_detail, diag.message_hint]
-    return " ".join(part.strip() for part in parts if part)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
     from sqlalchemy.engine import URL
 
-    from mz_orchestration.materialize.session import MaterializeConfig
+    from mz_orchestration.materialize.connection import MaterializeConfig
 
 
 class MaterializeHook(DbApiHook):
@@ -36,7 +36,7 @@ class MaterializeHook(DbApiHook):
 
     def get_conn(self) -> Connection[Any]:
         """Open a connection, in autocommit mode, on the connection's cluster."""
-        from mz_orchestration.materialize.session import connect
+        from mz_orchestration.materialize.connection import connect
 
         return connect(self.get_config())
 

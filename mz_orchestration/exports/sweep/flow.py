@@ -24,7 +24,8 @@ from mz_orchestration.exports.sweep.look import Look, Orphan, SweepContext, Swee
 from mz_orchestration.exports.sweep.result import KeptFolder, SweepResult, SweptFolder, SweptSession, SweptUpload
 from mz_orchestration.exports.sweep.scan import Scan
 from mz_orchestration.flow import Clock, Flow, run
-from mz_orchestration.materialize.session import MaterializeConfig, Session
+from mz_orchestration.materialize.connection import MaterializeConfig
+from mz_orchestration.materialize.session import Session
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.objectstore.location import Location, parse_folder
 from mz_orchestration.progress import OnEvent, ignore

@@ -322,3 +322,11 @@ def test_a_record_that_was_lost_does_not_mix_timestamps(materialize: Sql, store:
     second = run_exports(specs(), run_key="bank-lost-record", store=store)
     assert {export.manifest.timestamp for export in second.exports} == {second.timestamp}
     assert not any(export.repeated for export in second.exports)
+
+
+def test_many_counts_in_one_session_do_not_cancel_each_other(materialize: Sql, store: ObjectStore) -> None:
+    views = [f"bank.slow{number}" for number in range(4)]
+    for view in views:
+        materialize.execute(f"CREATE VIEW {view} AS SELECT * FROM bank.checking WHERE pg_sleep(0.02) IS NOT NULL")
+    result = run_exports(specs(*views), run_key="bank-counts", store=store, policy=ExportPolicy(count=True))
+    assert [export.manifest.counted for export in result.exports] == [ACCOUNTS] * 4

@@ -15,7 +15,8 @@ from pydantic import SecretStr
 
 from mz_orchestration.errors import CredentialsError, UnavailableError
 from mz_orchestration.exports.manifest import Manifest, parse_manifest
-from mz_orchestration.materialize.session import MaterializeConfig, Session, connect
+from mz_orchestration.materialize.connection import MaterializeConfig, connect
+from mz_orchestration.materialize.session import Session
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.objectstore.location import Location, parse_folder, parse_location
 from mz_orchestration.runs.key import record_location

@@ -149,7 +149,7 @@ def test_an_empty_password_stays_empty_for_sqlalchemy(monkeypatch: pytest.Monkey
     from sqlalchemy import create_engine
 
     from mz_orchestration.airflow.hooks.materialize import MaterializeHook
-    from mz_orchestration.materialize.session import MaterializeConfig
+    from mz_orchestration.materialize.connection import MaterializeConfig
 
     config = MaterializeConfig(host="h", user="me", password=SecretStr(""))
     monkeypatch.setattr(MaterializeHook, "get_config", lambda hook: config)

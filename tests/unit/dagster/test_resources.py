@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from mz_orchestration.dagster import MaterializeResource, ObjectStoreResource, SnowflakeResource
 from mz_orchestration.errors import ConfigurationError
-from mz_orchestration.materialize.session import MaterializeConfig
+from mz_orchestration.materialize.connection import MaterializeConfig
 from mz_orchestration.objectstore.client import ObjectStoreConfig
 from mz_orchestration.snowflake.session import SnowflakeConfig
 
