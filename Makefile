@@ -30,8 +30,9 @@ install: $(VENV)/.everything
 demo: $(VENV)/.demo
 	$(BIN)/mz-orchestration local demo $(if $(KEEP),--keep)
 
+# Two at a time, each with a stack of its own.
 test: $(VENV)/.everything test-connector
-	$(PYTEST) $(ARGS)
+	$(PYTEST) --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.everything
 	$(BIN)/ruff format --check .

@@ -24,6 +24,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+# Seconds between looks at signals: one that another thread was hit by does not wake a thread that waits for good.
+_LISTEN_EVERY = 0.2
+
 # Calls of flows on an event loop. Many, and not the loop's own few: with as many COPYs waited for as there are
 # threads, no cancel could be sent. Threads are made only when all others are busy.
 _THREADS = ThreadPoolExecutor(max_workers=1024, thread_name_prefix="flow")
@@ -161,6 +164,8 @@ def run_coroutine(main: Coroutine[Any, Any, T]) -> T:
     context = contextvars.copy_context()
     threading.Thread(target=context.run, args=(work,), name="coroutine", daemon=True).start()
     try:
+        while not wait([outcome], timeout=_LISTEN_EVERY).done:
+            pass
         return outcome.result()
     except BaseException:
         if not outcome.done():

@@ -27,6 +27,9 @@ class _CutNow(Exception):
         self.how = how
 
 
+_BODYLESS = (204, 304)
+
+
 class HttpRelay:
     """One connection of a client, and the connection to the server that it needs.
 
@@ -77,9 +80,9 @@ class HttpRelay:
         if seconds := plan.delay("request"):
             await asyncio.sleep(seconds)
         if plan.main is not None and plan.answer is not None:
-            return await self._answer(plan.answer, plan)
+            return await self._answer(head.method, plan.answer, plan)
         if plan.main is not None and plan.stale is not None:
-            return await self._replay(plan.stale, plan)
+            return await self._replay(head.method, plan.stale, plan)
         _cut_at_the_head(plan, "request")
         return await self._ask(head, target, plan)
 
@@ -102,7 +105,7 @@ class HttpRelay:
             if isinstance(event, h11.EndOfMessage):
                 return
 
-    async def _answer(self, answer: Answer, plan: Plan) -> bool:
+    async def _answer(self, method: bytes, answer: Answer, plan: Plan) -> bool:
         content = answer.content
         headers = {"Content-Type": answer.content_type, "Content-Length": str(len(content)), **answer.headers}
         stored = StoredAnswer(
@@ -111,9 +114,9 @@ class HttpRelay:
             [(name.encode(), value.encode()) for name, value in headers.items()],
             content,
         )
-        return await self._replay(stored, plan)
+        return await self._replay(method, stored, plan)
 
-    async def _replay(self, stored: StoredAnswer, plan: Plan) -> bool:
+    async def _replay(self, method: bytes, stored: StoredAnswer, plan: Plan) -> bool:
         """Give an answer without the server."""
         headers = list(stored.headers)
         reads_on = not self._client.waits_for_continue
@@ -128,8 +131,8 @@ class HttpRelay:
         assert plan.main is not None
         plan.main.struck()
         await self._client.send(h11.Response(status_code=stored.status, reason=stored.reason, headers=headers))
-        # h11 leaves the body out where an answer has none: to a HEAD, and for 204 and 304.
-        await self._client.send(h11.Data(data=stored.body))
+        if method != b"HEAD" and stored.status not in _BODYLESS:
+            await self._client.send(h11.Data(data=stored.body))
         await self._client.send(h11.EndOfMessage())
         return reads_on
 
