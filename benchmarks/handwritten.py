@@ -27,10 +27,18 @@ def main(query: str, run_key: str) -> None:
         assert error.response["Error"]["Code"] == "NoSuchKey"
     names = [item.name for item in connection.execute(f"SELECT * FROM ({query}) AS q LIMIT 0").description or []]
     assert connection.execute("SELECT type FROM mz_catalog.mz_connections WHERE name = 'local_s3'").fetchone()
+    pid = connection.info.backend_pid
+    session = f"SELECT id::text, mz_environment_id() FROM mz_internal.mz_sessions WHERE connection_id = {pid}"
+    assert connection.execute(session).fetchone()
+    assert connection.execute("SHOW cluster").fetchone()
+    connection.execute("BEGIN")
+    reading = f"SELECT mz_now()::text FROM (SELECT 1 FROM ({query}) AS q WHERE false UNION ALL SELECT 1) AS held"
+    assert connection.execute(reading).fetchone()
     s3.put_object(Bucket=BUCKET, Key=record, Body=b'{"state": "started"}', IfNoneMatch="*")
     copy = f"COPY ({query}) TO 's3://{BUCKET}/{path}' WITH (AWS CONNECTION = local_s3, FORMAT = 'parquet')"
     rows = int((connection.execute(copy).statusmessage or "").removeprefix("COPY "))
     s3.put_object(Bucket=BUCKET, Key=record, Body=b'{"state": "copied"}')
+    connection.rollback()
     files = s3.list_objects_v2(Bucket=BUCKET, Prefix=path)["Contents"]
     assert not any(file["Key"].endswith("INCOMPLETE") for file in files)
     counted = 0
@@ -43,6 +51,12 @@ def main(query: str, run_key: str) -> None:
     assert counted == rows
     manifest = json.dumps({"rows": rows, "files": [file["Key"] for file in files]})
     s3.put_object(Bucket=BUCKET, Key=f"{path}_manifest.json", Body=manifest.encode())
+    latest = f"{BASE}/{run_key}-latest.json"
+    try:
+        s3.get_object(Bucket=BUCKET, Key=latest)
+    except ClientError as error:
+        assert error.response["Error"]["Code"] == "NoSuchKey"
+    s3.put_object(Bucket=BUCKET, Key=latest, Body=manifest.encode(), IfNoneMatch="*")
     s3.put_object(Bucket=BUCKET, Key=record, Body=b'{"state": "succeeded"}')
     print(json.dumps({"rows": rows, "seconds": time.monotonic() - began}))
 

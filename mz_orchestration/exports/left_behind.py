@@ -111,8 +111,9 @@ def _wait(
 ) -> Flow[bool]:
     """Whether the files of a COPY that lost its client are complete, once nobody writes them any more."""
     while True:
-        listing = read_listing((yield from call(context.store.list_objects, folder)))
+        # In this order: what is listed once the session has gone is final.
         active = yield from call(session.is_active, identity_of(attempt))
+        listing = read_listing((yield from call(context.store.list_objects, folder)))
         if listing.state is ExportState.COMPLETE and (attempt.copied is not None or not active):
             yield from sleep(SETTLE if attempt.copied is None else 0)
             if attempt.copied is not None or (
