@@ -35,7 +35,9 @@ _OWNERS_TURN = 3
 
 
 class ExportHandle(BaseModel):
-    """Names one attempt, for whoever wants to look at it or end it; holds no secret.
+    """Names one attempt, for whoever wants to look at it or end it.
+
+    It holds no credentials, but the export's query as it was given.
 
     Attributes:
         run_key: The logical run.
