@@ -52,16 +52,20 @@ Sent = Callable[[], list[str]]
 
 @pytest.fixture
 def sent(stack: LocalStack) -> Sent:
-    """What Materialize was sent since the last call."""
-    log = stack.folder / "statements.jsonl"
-    position = log.stat().st_size
+    """What Materialize was sent since the last call, in sessions of this test.
 
-    def read() -> list[str]:
+    A statement is logged when it ends, so a COPY that an earlier test left behind may turn up here.
+    """
+    log = stack.folder / "statements.jsonl"
+    position = 0
+
+    def entries() -> list[dict[str, Any]]:
         nonlocal position
         with log.open() as file:
             file.seek(position)
-            entries: list[dict[str, Any]] = [json.loads(line) for line in file]
+            found = [json.loads(line) for line in file]
             position = file.tell()
-        return [entry["sql"] for entry in entries if entry["server"] == "materialize"]
+        return [entry for entry in found if entry["server"] == "materialize"]
 
-    return read
+    earlier = {entry["session"] for entry in entries()}
+    return lambda: [entry["sql"] for entry in entries() if entry["session"] not in earlier]
