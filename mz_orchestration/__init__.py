@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from mz_orchestration.exports.spec import ExportSpec
     from mz_orchestration.materialize.connection import MaterializeConfig
     from mz_orchestration.objectstore.client import ObjectStore, ObjectStoreConfig
-    from mz_orchestration.snowflake.load import LoadResult, run_load
-    from mz_orchestration.snowflake.session import SnowflakeConfig
+    from mz_orchestration.snowflake.config import SnowflakeConfig
+    from mz_orchestration.snowflake.handle import LoadHandle, cancel_load, poll_load, start_load
+    from mz_orchestration.snowflake.load import LoadResult, arun_load, run_load
     from mz_orchestration.snowflake.spec import LoadSpec
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "ExportResult",
     "ExportSpec",
     "GroupResult",
+    "LoadHandle",
     "LoadResult",
     "LoadSpec",
     "MaterializeConfig",
@@ -38,12 +40,16 @@ __all__ = [
     "ObjectStoreConfig",
     "SnowflakeConfig",
     "__version__",
+    "arun_load",
     "cancel_export",
+    "cancel_load",
     "poll_export",
+    "poll_load",
     "run_export",
     "run_exports",
     "run_load",
     "start_export",
+    "start_load",
 ]
 
 _HOMES = {
@@ -52,19 +58,24 @@ _HOMES = {
     "ExportResult": "exports.result",
     "ExportSpec": "exports.spec",
     "GroupResult": "exports.group",
+    "LoadHandle": "snowflake.handle",
     "LoadResult": "snowflake.load",
     "LoadSpec": "snowflake.spec",
     "MaterializeConfig": "materialize.connection",
     "MzOrchestrationError": "errors",
     "ObjectStore": "objectstore.client",
     "ObjectStoreConfig": "objectstore.client",
-    "SnowflakeConfig": "snowflake.session",
+    "SnowflakeConfig": "snowflake.config",
+    "arun_load": "snowflake.load",
     "cancel_export": "exports.handle",
+    "cancel_load": "snowflake.handle",
     "poll_export": "exports.handle",
+    "poll_load": "snowflake.handle",
     "run_export": "exports.export",
     "run_exports": "exports.group",
     "run_load": "snowflake.load",
     "start_export": "exports.handle",
+    "start_load": "snowflake.handle",
 }
 
 

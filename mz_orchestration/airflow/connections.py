@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mz_orchestration.materialize.connection import MaterializeConfig
     from mz_orchestration.objectstore.client import ObjectStoreConfig
-    from mz_orchestration.snowflake.session import SnowflakeConfig
+    from mz_orchestration.snowflake.config import SnowflakeConfig
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -94,30 +94,63 @@ def object_store_config(connection: Connection) -> ObjectStoreConfig:
 def snowflake_config(connection: Connection) -> SnowflakeConfig:
     """Settings for Snowflake from a connection of type ``snowflake``.
 
+    The password is the secret of whichever way to sign in the extras choose: the pass phrase of a private key, the
+    token of an ``authenticator`` that takes one, the client's secret of ``OAUTH_CLIENT_CREDENTIALS``.
+
     :param connection: login, password, schema and the extras ``account``, ``warehouse``, ``database``, ``role``,
-        ``authenticator``, ``token``, ``private_key_file``, ``host``, ``port`` and ``protocol``; with a
-        ``private_key_file`` the password is its pass phrase.
+        ``authenticator``, ``token``, ``private_key_file``, ``private_key_content`` (PEM, or base64),
+        ``oauth_client_id`` (login by default), ``oauth_token_request_url``, ``oauth_scope``,
+        ``workload_identity_provider``, ``workload_identity_entra_resource``, ``host``, ``port`` and ``protocol``.
     :raises ConfigurationError: a field is missing or cannot be used.
     """
-    from mz_orchestration.snowflake.session import SnowflakeConfig
+    from mz_orchestration.snowflake.config import SnowflakeConfig
 
     _refuse(connection, "region", "Write it as a part of the account: myaccount.eu-west-1.")
-    names = ("account", "warehouse", "database", "role", "authenticator", "token", "private_key_file", "protocol")
-    fields = _extras(connection, *names, "host", "port", "private_key_content")
-    if fields.pop("private_key_content", None):
-        raise ConfigurationError(
-            f"The connection {connection.conn_id!r} holds private_key_content, which is not read here.",
-            hint="Put the key into a file and name it in private_key_file.",
-        )
-    key_file = "private_key_file" in fields
+    _refuse(connection, "refresh_token", "Use the authenticator OAUTH_CLIENT_CREDENTIALS, or an access token in token.")
+    fields = _extras(connection, *_SNOWFLAKE_EXTRAS, "private_key_content")
+    if content := fields.pop("private_key_content", None):
+        fields["private_key"] = _key_text(connection, content)
+    authenticator = fields.get("authenticator", "").upper()
+    secret = _secret_field(fields, authenticator)
+    if authenticator == "OAUTH_CLIENT_CREDENTIALS":
+        fields.setdefault("oauth_client_id", connection.login or "")
+    # A secret among the extras goes before the password.
     return _config(
         connection,
         SnowflakeConfig,
-        user=connection.login,
-        schema=connection.schema,
-        **{"private_key_file_pwd" if key_file else "password": connection.password},
-        **fields,
+        **{"user": connection.login, "schema": connection.schema, secret: connection.password} | fields,
     )
+
+
+def _key_text(connection: Connection, content: str) -> str:
+    """A key that an extra holds; looked at now, while the connection's name is at hand."""
+    from mz_orchestration.snowflake.keys import key_bytes
+
+    try:
+        key_bytes(content, named="private_key_content")
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"The connection {connection.conn_id!r} cannot be used: {error.message}", hint=error.hint
+        ) from error
+    return content
+
+
+_SNOWFLAKE_EXTRAS = (
+    "account", "warehouse", "database", "role", "authenticator", "token", "private_key_file", "oauth_client_id",
+    "oauth_client_secret", "oauth_token_request_url", "oauth_scope", "workload_identity_provider",
+    "workload_identity_entra_resource", "host", "port", "protocol",
+)  # fmt: skip
+
+
+def _secret_field(fields: dict[str, Any], authenticator: str) -> str:
+    """What the connection's password is, by the way to sign in that its extras choose."""
+    if "private_key_file" in fields or "private_key" in fields:
+        return "private_key_file_pwd"
+    if authenticator == "OAUTH_CLIENT_CREDENTIALS":
+        return "oauth_client_secret"
+    if authenticator in ("OAUTH", "PROGRAMMATIC_ACCESS_TOKEN", "WORKLOAD_IDENTITY"):
+        return "token"
+    return "password"
 
 
 def _refuse(connection: Connection, name: str, hint: str) -> None:

@@ -56,10 +56,25 @@ def export_command(
     return shlex.join([*words, "--run-key", run_key])
 
 
-def load_command(manifest: str, stage: str, table: str, *, timeout: float = SIX_HOURS, again: bool = False) -> str:
-    """The command line that loads a manifest."""
+def load_command(manifest: str, stage: str, table: str, options: Mapping[str, Any] | None = None) -> str:
+    """The command line that loads a manifest.
+
+    Args:
+        manifest: Its URL.
+        stage: The stage.
+        table: The target.
+        options: The other fields of `LoadSpec` as JSON, those of them that are not the default.
+    """
     words = ["mz-orchestration", "load", manifest, "--stage", stage, "--table", table]
-    return shlex.join([*words, *_seconds("--timeout", timeout), *(["--again"] if again else [])])
+    for name, value in (options or {}).items():
+        flag = "--" + name.replace("_", "-")
+        if name == "keys":
+            words += [word for key in value for word in ("--key", key)]
+        elif isinstance(value, bool):
+            words += [flag if value else flag.replace("--", "--no-", 1)]
+        else:
+            words += [flag, _number(value) if isinstance(value, float | int) else str(value)]
+    return shlex.join(words)
 
 
 def show_command(run_key: str, at: str) -> str:
@@ -94,11 +109,11 @@ def next_command(record: RunRecord) -> str:
         return _again(record)
     if is_listed_only(record):
         return ""
-    waiting = [(load.stage, load.target) for load in record.loads.values() if load.state != "succeeded"]
-    if not waiting and record.loads:
-        return ""
-    stage, table = waiting[0] if waiting else ("STAGE", "TABLE")
-    return load_command(f"{record.manifest['path']}_manifest.json", stage, table)
+    url = f"{record.manifest['path']}_manifest.json"
+    waiting = [load for load in record.loads.values() if load.state != "succeeded"]
+    if waiting:
+        return load_command(url, waiting[0].stage, waiting[0].target, waiting[0].spec)
+    return "" if record.loads else load_command(url, "STAGE", "TABLE")
 
 
 def is_listed_only(record: RunRecord) -> bool:

@@ -107,8 +107,9 @@ def _compare() -> None:
     import psycopg
     from psycopg import sql
 
+    from mz_orchestration.snowflake.config import SnowflakeConfig
     from mz_orchestration.snowflake.quoting import Sql, compose, join
-    from mz_orchestration.snowflake.session import SnowflakeConfig, SnowflakeSession
+    from mz_orchestration.snowflake.session import SnowflakeSession
 
     say("\nThe same figures from both ends:", bold="cyan")
     theirs = sql.SQL(", ").join(sql.SQL(pair[0]) for pair in _FIGURES.values())

@@ -15,6 +15,7 @@ from psycopg import sql
 from mz_orchestration.cli.output import printable
 from mz_orchestration.exports.paths import MANIFEST_NAME, attempt_location
 from mz_orchestration.exports.statements import copy_statement, count_statement, describe_statement, read_statement
+from mz_orchestration.exports.statistics.materialize import statistics_statement
 from mz_orchestration.materialize import look_ups
 from mz_orchestration.runs.key import record_location
 
@@ -38,8 +39,7 @@ def planned_export(spec: ExportSpec, run_key: str, policy: ExportPolicy) -> Iter
     yield from _turn(policy)
     yield from _ask_cluster(spec)
     yield from _begin([spec])
-    if policy.count:
-        yield _text(count_statement(spec))
+    yield from _count(spec, policy)
     yield from _copy(spec, path)
     yield "ROLLBACK;"
     yield from _written(spec, run_key, path)
@@ -72,12 +72,13 @@ def planned_group(
         if held:
             yield from _identity()
         yield from _ask_cluster(spec)
-        if policy.count:
+        counts = list(_count(spec, policy))
+        if counts:
             yield _HOLDER
-            yield _text(count_statement(spec))
+            yield from counts
         if held:
             yield "-- in its own session again; AS OF 0 stands for the timestamp that is held"
-        elif not policy.count:
+        elif not counts:
             yield _HOLDER
         yield from _copy(spec, path, as_of=_UNKNOWN if held else None)
         yield from _written(spec, member, path)
@@ -117,6 +118,14 @@ def _begin(specs: Sequence[ExportSpec]) -> Iterator[str]:
     yield "-- a transaction that reads at one logical timestamp, which is written down before the export begins"
     yield _text(look_ups.BEGIN)
     yield _text(read_statement(specs))
+
+
+def _count(spec: ExportSpec, policy: ExportPolicy) -> Iterator[str]:
+    if policy.statistics:
+        yield "-- beside the number of rows, for each column how many values it has, the smallest, the largest, the sum"
+        yield _text(statistics_statement(spec, []))
+    elif policy.count:
+        yield _text(count_statement(spec))
 
 
 def _copy(spec: ExportSpec, path: Location, as_of: int | None = None) -> Iterator[str]:

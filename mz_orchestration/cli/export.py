@@ -74,6 +74,14 @@ def export(
             "--count", help="Count the rows at the same timestamp first: a second witness, for a second read."
         ),
     ] = False,
+    statistics: Annotated[
+        bool,
+        typer.Option(
+            "--statistics",
+            help="Ask for NULLs, smallest and largest values and sums of each column at the same timestamp first, for "
+            "loads to be compared with; counts the rows too.",
+        ),
+    ] = False,
     if_running: Annotated[
         str | None,
         typer.Option(
@@ -143,7 +151,14 @@ def export(
             )
             for name in objects
         ]
-        policy = validated(ExportPolicy, verify=verify, count=count, if_running=if_running, left_behind=left_behind)
+        policy = validated(
+            ExportPolicy,
+            verify=verify,
+            count=count,
+            statistics=statistics,
+            if_running=if_running,
+            left_behind=left_behind,
+        )
         mode = _mode(consistency)
         if len(specs) > 1:
             from mz_orchestration.exports.group import check_group
@@ -281,6 +296,8 @@ def _say_what_is_not_done(results: list[ExportResult], policy: ExportPolicy) -> 
             missing.append(f"was verified at level {manifest.verified}, not {policy.verify}")
         if policy.count and manifest.counted is None:
             missing.append("was not counted")
+        if policy.statistics and manifest.statistics is None:
+            missing.append("has no statistics")
         if missing:
             say(f"{manifest.object} {' and '.join(missing)}, when it was exported", bold="yellow")
             say("  what to do: if that matters, export it again under another run key")

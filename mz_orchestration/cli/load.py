@@ -24,16 +24,37 @@ def load(
         str | None,
         typer.Option(help="External stage that covers the manifest's folder.", envvar="MZ_ORCHESTRATION_STAGE"),
     ] = None,
-    table: Annotated[str | None, typer.Option(help="Table whose content is replaced; made if missing.")] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds until a COPY INTO is aborted.")] = 6 * 3600,
+    table: Annotated[str | None, typer.Option(help="The table; made if missing.")] = None,
+    strategy: Annotated[
+        str, typer.Option(help="swap, overwrite, transaction: replace the rows; append: add them; merge: by --key.")
+    ] = "swap",
+    key: Annotated[
+        list[str] | None, typer.Option(help="For merge: a column that identifies a row; may be repeated.")
+    ] = None,
+    delete_missing: Annotated[
+        bool, typer.Option("--delete-missing", help="For merge: delete rows whose key is not in the export.")
+    ] = False,
+    clear: Annotated[str, typer.Option(help="For transaction: empty the table by delete or truncate.")] = "delete",
+    layout: Annotated[str, typer.Option(help="columns, or variant: each row in one VARIANT column.")] = "columns",
+    lineage: Annotated[
+        bool | None,
+        typer.Option("--lineage/--no-lineage", help="Columns that say where each row came from; on for append."),
+    ] = None,
+    schema_changes: Annotated[
+        str, typer.Option(help="Where the table lacks columns of the export: fail, or add_columns.")
+    ] = "fail",
+    checks: Annotated[
+        str, typer.Option(help="none, or columns: compare nulls, minimum, maximum and sum of each column, too.")
+    ] = "none",
+    timeout: Annotated[float, typer.Option(help="Seconds until a long statement is aborted.")] = 6 * 3600,
     again: Annotated[
-        bool, typer.Option("--again", help="Publish even if the table holds a later manifest by now.")
+        bool, typer.Option("--again", help="Load the manifest even if the table has had it before.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the statements; contact nothing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="The result as JSON on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Load an export into Snowflake: COPY INTO a staging table, reconcile the counts, publish atomically.
+    """Load an export into Snowflake: COPY INTO, reconcile the counts, publish in one atomic step.
 
     Snowflake is found through SNOWFLAKE_ACCOUNT, SNOWFLAKE_USER, SNOWFLAKE_PRIVATE_KEY_FILE and the other SNOWFLAKE_*
     settings, the object store through AWS_* as usual.
@@ -47,6 +68,20 @@ def load(
         assert stage is not None
         assert table is not None
         _refuse_a_group(manifest, look=not dry_run)
+        from mz_orchestration.snowflake.spec import load_spec
+
+        options = {
+            "strategy": strategy,
+            "keys": tuple(key or ()),
+            "delete_missing": delete_missing,
+            "clear": clear,
+            "layout": layout,
+            "lineage": lineage,
+            "schema_changes": schema_changes,
+            "checks": checks,
+            "timeout": timeout,
+            "again": again,
+        }
         if dry_run:
             refuse_json(json)
             from mz_orchestration.exports.manifest import parse_manifest
@@ -54,13 +89,13 @@ def load(
 
             local = Path(manifest)
             known = parse_manifest(local.read_bytes(), source=manifest) if local.is_file() else None
-            for line in planned_statements(manifest, stage, table, known):
+            url = manifest if known is None else str(known.location)
+            for line in planned_statements(load_spec(manifest=url, stage=stage, table=table, **options), known):
                 typer.echo(line)
             return
-        from mz_orchestration.snowflake.spec import load_spec
-
-        spec = load_spec(manifest=manifest, stage=stage, table=table, timeout=timeout, again=again)
-    command = load_command(spec.manifest, spec.stage, spec.table, timeout=spec.timeout, again=spec.again)
+        spec = load_spec(manifest=manifest, stage=stage, table=table, **options)
+    chosen = spec.model_dump(mode="json", exclude={"manifest", "stage", "table"}, exclude_defaults=True)
+    command = load_command(spec.manifest, spec.stage, spec.table, chosen)
     with reporting(as_json=json, again=command):
         from mz_orchestration.snowflake.load import run_load
 
@@ -108,8 +143,8 @@ def _refuse_a_group(manifest: str, *, look: bool) -> None:
 def _report(result: LoadResult) -> None:
     manifest = result.manifest
     if result.superseded:
-        typer.echo(f"loaded before, and replaced by a later load since; nothing done: {result.target}")
-        typer.echo("next: the same command with --again publishes this manifest over the later one")
+        typer.echo(f"loaded before, and another manifest since; nothing done: {result.target}")
+        typer.echo("next: the same command with --again loads this manifest once more")
         return
     done = "already loaded, nothing done" if result.repeated else "loaded"
     typer.echo(f"{done}: {result.target}")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mz_orchestration import __version__
-from mz_orchestration.cli import demo, export, load, local, runs, sweep, wait
+from mz_orchestration.cli import demo, export, load, local, runs, sweep, sweep_staging, wait
 from mz_orchestration.cli.output import reporting
 from mz_orchestration.cli.settings import defaults
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.command("export")(export.export)
 app.command("load")(load.load)
 app.command("sweep")(sweep.sweep)
+app.command("sweep-staging")(sweep_staging.sweep_staging)
 app.command("wait")(wait.wait)
 app.add_typer(runs.app, name="runs")
 app.add_typer(local.app, name="local")

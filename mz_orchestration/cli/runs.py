@@ -70,24 +70,34 @@ def cancel_run(
     at: At = None,
     json: Json = False,
 ) -> None:
-    """Cancel the COPYs of a run, whoever started them, and wait until they have ended."""
+    """Cancel the COPYs and loads of a run, whoever started them, and wait until they have ended."""
     with reporting(as_json=json):
         from mz_orchestration.exports.handle import cancel_export, handles_of
 
         listen = progress(quiet=json)
+        records = _with_key(run_key, at or context.obj)
         # An earlier attempt may still be copying, too, if it was left behind.
         stopped = [
             record.object
-            for record in _with_key(run_key, at or context.obj)
+            for record in records
             for handle in handles_of(record)
             if cancel_export(handle, on_event=listen)
         ]
+        if any(load.state == "started" for record in records for load in record.loads.values()):
+            from mz_orchestration.snowflake.handle import cancel_load, load_handles
+
+            stopped += [
+                handle.target
+                for record in records
+                for handle in load_handles(record)
+                if cancel_load(handle, on_event=listen)
+            ]
         if json:
             print_json({"cancelled": stopped})
         elif stopped:
             typer.echo(f"cancelled: {', '.join(stopped)}")
         else:
-            typer.echo(f"the run {run_key!r} has no COPY in progress; nothing done")
+            typer.echo(f"the run {run_key!r} has no COPY or load in progress; nothing done")
 
 
 def _with_key(run_key: str, at: str | None) -> list[RunRecord]:

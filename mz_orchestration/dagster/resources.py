@@ -15,7 +15,7 @@ from mz_orchestration.validation import validated
 if TYPE_CHECKING:
     from mz_orchestration.materialize.connection import MaterializeConfig
     from mz_orchestration.objectstore.client import ObjectStore
-    from mz_orchestration.snowflake.session import SnowflakeConfig
+    from mz_orchestration.snowflake.config import SnowflakeConfig
 
 
 class MaterializeResource(ConfigurableResource[Any]):
@@ -58,13 +58,29 @@ class ObjectStoreResource(ConfigurableResource[Any]):
 class SnowflakeResource(ConfigurableResource[Any]):
     """How to sign in to Snowflake; names as in its connector."""
 
-    account: str = Field(description="Account identifier, for example myorg-myaccount.")
+    account: str | None = Field(default=None, description="Account identifier, for example myorg-myaccount.")
+    connection_name: str | None = Field(default=None, description="A connection of the connector's connections.toml.")
     user: str | None = Field(default=None, description="User.")
     password: str | None = Field(default=None, description="Password.", repr=False)
-    authenticator: str | None = Field(default=None, description="Way to sign in, where it is not password or key.")
+    authenticator: str | None = Field(
+        default=None, description="Way to sign in, where it does not follow: with a token."
+    )
     token: str | None = Field(default=None, description="Token for the authenticator.", repr=False)
+    token_file_path: str | None = Field(default=None, description="A file that holds the token.")
     private_key_file: str | None = Field(default=None, description="Path of a PKCS#8 key.")
-    private_key_file_pwd: str | None = Field(default=None, description="Its passphrase.", repr=False)
+    private_key: str | None = Field(default=None, description="The key itself: PEM, or base64.", repr=False)
+    private_key_file_pwd: str | None = Field(default=None, description="The key's passphrase.", repr=False)
+    oauth_client_id: str | None = Field(default=None, description="Client id for OAuth client credentials.")
+    oauth_client_secret: str | None = Field(default=None, description="Its secret.", repr=False)
+    oauth_token_request_url: str | None = Field(default=None, description="Where the identity provider gives tokens.")
+    oauth_scope: str | None = Field(
+        default=None, description="Scope to ask for, where it does not follow from the role."
+    )
+    oauth_credentials_in_body: bool | None = Field(
+        default=None, description="Send id and secret in the body, for providers that take no header."
+    )
+    workload_identity_provider: str | None = Field(default=None, description="AWS, AZURE, GCP or OIDC.")
+    workload_identity_entra_resource: str | None = Field(default=None, description="Entra resource, on Azure only.")
     role: str | None = Field(default=None, description="Role to use.")
     warehouse: str | None = Field(default=None, description="Warehouse to use.")
     database: str | None = Field(default=None, description="Database that unqualified names are looked up in.")
@@ -77,7 +93,7 @@ class SnowflakeResource(ConfigurableResource[Any]):
 
     def config(self) -> SnowflakeConfig:
         """The settings for the core."""
-        from mz_orchestration.snowflake.session import SnowflakeConfig
+        from mz_orchestration.snowflake.config import SnowflakeConfig
 
         return validated(SnowflakeConfig, **_settings(self))
 

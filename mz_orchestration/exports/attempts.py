@@ -8,6 +8,8 @@ from mz_orchestration.exports.give_up import give_up
 from mz_orchestration.exports.paths import attempt_location
 from mz_orchestration.exports.spec import ExportSpec
 from mz_orchestration.exports.statements import copy_statement, count_statement, read_statement
+from mz_orchestration.exports.statistics import described
+from mz_orchestration.exports.statistics.materialize import read_statistics, statistics_statement
 from mz_orchestration.exports.verify import prepare_reader
 from mz_orchestration.flow import Flow, call
 from mz_orchestration.materialize.encode_hint import encode_hint
@@ -73,7 +75,7 @@ def _begin(
                 tag=session_tag(stored.record.run_key),
                 started_at=now,
                 deadline_at=spec.deadline(now),
-                columns=[column.model_dump(mode="json") for column in columns],
+                columns=described(columns),
                 cluster=cluster,
                 server=reading.version,
                 timestamp=reading.timestamp,
@@ -99,10 +101,10 @@ def _copy(
         prepare_reader()
     with context.step(ExportStep.COPY, f"COPY {spec.object} TO {attempt.path}") as details:
         try:
-            if context.policy.count:
+            if context.policy.count or context.policy.statistics:
                 # By the session that holds the timestamp: its transaction reads there, and nowhere else.
                 counter = held.holder if held is not None and held.holder is not None else session
-                attempt.counted = yield from call(counter.count, count_statement(spec), timeout=spec.timeout)
+                yield from _look(attempt, counter, spec, columns, context)
                 yield from call(runs.save, stored, context.clock.now())
                 left -= context.clock.monotonic() - began
             attempt.copied = yield from call(
@@ -126,3 +128,15 @@ def _copy(
         details["copied"] = attempt.copied
         attempt.state, attempt.copied_at = AttemptState.COPIED, context.clock.now()
         yield from call(runs.save, stored, attempt.copied_at)
+
+
+def _look(
+    attempt: Attempt, counter: Session, spec: ExportSpec, columns: list[Column], context: ExportContext
+) -> Flow[None]:
+    """What the policy wants to know of the rows before they are copied, written into the attempt; one statement."""
+    if not context.policy.statistics:
+        attempt.counted = yield from call(counter.count, count_statement(spec), timeout=spec.timeout)
+        return
+    row = yield from call(counter.aggregate, statistics_statement(spec, columns), timeout=spec.timeout)
+    attempt.counted, statistics = read_statistics(row, columns)
+    attempt.columns = described(columns, statistics)

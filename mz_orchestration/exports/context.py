@@ -35,6 +35,8 @@ class ExportPolicy(BaseModel):
         verify: How closely the files are looked at before the manifest is written.
         count: Count the rows at the export's own timestamp before the COPY, so that files can be told to be whole
             even if Materialize's answer is lost. Costs a second read of the object.
+        statistics: Ask for NULLs, smallest and largest values and sums of every column in that same read, for loads
+            to be compared with; it counts the rows too.
         if_running: What to do while another run of the same export is in progress: wait for it to end, or leave with
             `AlreadyRunningError`. None looks at this run's own earlier attempts only, and waits.
         left_behind: What to do with an earlier attempt of this run whose COPY still runs without its process: wait
@@ -45,6 +47,7 @@ class ExportPolicy(BaseModel):
 
     verify: VerifyLevel = VerifyLevel.FOOTERS
     count: bool = False
+    statistics: bool = False
     if_running: Literal["wait", "skip", "fail"] | None = None
     left_behind: Literal["wait", "cancel", "leave"] = "wait"
 

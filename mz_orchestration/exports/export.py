@@ -30,6 +30,7 @@ from mz_orchestration.exports.publish import publish
 from mz_orchestration.exports.result import ExportResult
 from mz_orchestration.exports.spec import ExportSpec
 from mz_orchestration.exports.statements import describe_statement
+from mz_orchestration.exports.statistics import read_described
 from mz_orchestration.flow import Clock, Flow, arun, call, run, sleep
 from mz_orchestration.materialize.connection import MaterializeConfig
 from mz_orchestration.materialize.session import Session
@@ -191,7 +192,7 @@ def _publish(
     with context.step(ExportStep.FINISH, "finish the run record"):
         attempt = stored.record.attempts[-1]
         attempt.state, attempt.finished_at = AttemptState.SUCCEEDED, context.clock.now()
-        stored.record.manifest = manifest.model_dump(mode="json")
+        stored.record.manifest = manifest.to_data()
         yield from call(runs.save, stored, context.clock.now())
     return manifest
 
@@ -251,7 +252,7 @@ def _described(attempt: Attempt) -> list[Column]:
         VerificationError: The record was changed.
     """
     try:
-        return [Column.model_validate(column) for column in attempt.columns]
+        return read_described(attempt.columns)[0]
     except ValidationError as error:
         raise VerificationError(
             f"The run record's columns of attempt {attempt.number} cannot be read: {describe_validation(error)}",

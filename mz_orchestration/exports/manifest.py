@@ -15,6 +15,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from mz_orchestration.errors import ConfigurationError, VerificationError
 from mz_orchestration.exports.paths import MANIFEST_NAME, is_attempt_name
 from mz_orchestration.exports.spec import CsvOptions
+from mz_orchestration.exports.statistics import Statistics
 from mz_orchestration.exports.verify import VerifyLevel
 from mz_orchestration.materialize.types import EXPORTABLE_TYPES, Column
 from mz_orchestration.objectstore.location import Location, parse_folder
@@ -55,6 +56,7 @@ class Manifest(BaseModel):
         cluster: Cluster of Materialize that wrote the files.
         timestamp: Logical timestamp the rows were read at, in milliseconds since 1970.
         columns: In order, with the types they have in Materialize and the casts they were exported with.
+        statistics: What Materialize said of the columns at the same timestamp, where it was asked.
         verified: How closely the files were looked at: ``listing``, ``footers`` or ``full``.
         copied: Rows by Materialize's answer to COPY; None where that was lost and the files were adopted.
         counted: Rows by a count at the same timestamp, where one was asked for.
@@ -82,6 +84,7 @@ class Manifest(BaseModel):
     cluster: str
     timestamp: int | None
     columns: tuple[Column, ...]
+    statistics: Statistics | None = None
     verified: VerifyLevel
     copied: int | None
     counted: int | None
@@ -99,6 +102,8 @@ class Manifest(BaseModel):
         unknown = [column.name for column in self.columns if column.exported.type not in EXPORTABLE_TYPES]
         if unknown:
             raise ValueError(f"columns of unknown types: {', '.join(unknown)}")
+        if self.statistics and [c.name for c in self.statistics.columns] != [c.name for c in self.columns]:
+            raise ValueError("the statistics are not those of the columns")
         for what, names in (("file", [f.name for f in self.files]), ("column", [c.name for c in self.columns])):
             if len(set(names)) != len(names):
                 raise ValueError(f"a {what} is listed twice")
@@ -141,10 +146,15 @@ class Manifest(BaseModel):
 
     def to_json(self) -> bytes:
         """The manifest as it is stored."""
-        return json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False).encode()
+        return json.dumps(self.to_data(), indent=1, ensure_ascii=False).encode()
+
+    def to_data(self) -> dict[str, Any]:
+        """The manifest as JSON has it; without statistics it is what it was before there were any, hash and all."""
+        return self.model_dump(mode="json", exclude=None if self.statistics else {"statistics"})
 
     def _digest(self) -> str:
-        data = self.model_dump(mode="json", exclude={"sha256"})
+        data = self.to_data()
+        del data["sha256"]
         return hashlib.sha256(json.dumps(data, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 

@@ -11,6 +11,7 @@ from mz_orchestration.exports.latest import point_to_latest
 from mz_orchestration.exports.manifest import DataFile, Manifest
 from mz_orchestration.exports.sentinel import ExportState, Listing, read_listing
 from mz_orchestration.exports.spec import ExportSpec
+from mz_orchestration.exports.statistics import read_described
 from mz_orchestration.exports.stored_manifest import publish_manifest
 from mz_orchestration.exports.verify import AGAIN, Verified, VerifyLevel, verify_files
 from mz_orchestration.flow import Flow, call, sleep
@@ -43,6 +44,9 @@ def publish(stored: StoredRun, spec: ExportSpec, columns: list[Column], context:
         rows = _agreed(attempt, folder, verified)
         counts: Sequence[int | None] = verified.rows or [None] * len(verified.files)
         details.update(rows=rows, files=len(verified.files))
+    _, statistics = read_described(attempt.columns)
+    if context.policy.statistics and statistics is None:
+        context.note(ExportStep.MANIFEST, "the attempt began without statistics: the manifest has none")
     with context.step(ExportStep.MANIFEST, "write the manifest") as details:
         manifest = Manifest(
             run_key=stored.record.run_key,
@@ -57,6 +61,7 @@ def publish(stored: StoredRun, spec: ExportSpec, columns: list[Column], context:
             cluster=attempt.cluster,
             timestamp=attempt.timestamp,
             columns=tuple(columns),
+            statistics=statistics,
             verified=level,
             copied=attempt.copied,
             counted=attempt.counted,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from psycopg import sql
@@ -50,8 +50,7 @@ def copy_statement(spec: ExportSpec, columns: list[Column] | None, path: str, as
     """
     what: sql.Composable
     if columns and (any(column.cast for column in columns) or _by_position(spec, columns)):
-        listed = sql.SQL(", ").join(_projected(column) for column in columns)
-        what = sql.SQL("(SELECT {} FROM {}{})").format(listed, _source(spec), _as_of(as_of))
+        what = sql.SQL("(SELECT {} FROM {}{})").format(_listed(columns), _source(spec), _as_of(as_of))
     elif as_of is not None:
         what = sql.SQL("(SELECT * FROM {}{})").format(_source(spec), _as_of(as_of))
     elif spec.query is not None:
@@ -59,6 +58,16 @@ def copy_statement(spec: ExportSpec, columns: list[Column] | None, path: str, as
     else:
         what = _identifier(spec.object)
     return sql.SQL("COPY {} TO {} WITH ({})").format(what, sql.Literal(path), _options(spec))
+
+
+def projection(spec: ExportSpec, columns: Sequence[Column]) -> sql.Composed:
+    """A SELECT of the columns in order, with their casts; of all, where they cannot be named or are not known."""
+    listed = sql.SQL("*") if not columns or any(column.renamed for column in columns) else _listed(columns)
+    return sql.SQL("SELECT {} FROM {}").format(listed, _source(spec))
+
+
+def _listed(columns: Sequence[Column]) -> sql.Composable:
+    return sql.SQL(", ").join(_projected(column) for column in columns)
 
 
 def _projected(column: Column) -> sql.Composable:

@@ -156,8 +156,14 @@ class Session:
 
     def count(self, statement: sql.Composed, *, timeout: float) -> int:
         """The answer of a ``SELECT count(*)``, with the deadline and the errors of `copy_to`."""
-        rows = self._within(timeout, lambda: self._connection.execute(statement).fetchall(), "count", ended)
-        return int(rows[0][0])
+        return int(self.aggregate(statement, timeout=timeout)[0])
+
+    def aggregate(self, statement: sql.Composed, *, timeout: float) -> tuple[Any, ...]:
+        """The one row of a SELECT of aggregates, with the deadline and the errors of `copy_to`."""
+        rows: list[tuple[Any, ...]] = self._within(
+            timeout, lambda: self._connection.execute(statement).fetchall(), "count", ended
+        )
+        return rows[0]
 
     def keep_alive(self) -> None:
         """Show an open transaction to be in use; the server ends one that is idle for two minutes."""

@@ -94,6 +94,11 @@ class ObjectStore:
         """The boto3 client beneath."""
         return self._client
 
+    @property
+    def endpoint_url(self) -> str:
+        """URL by which the store is reached."""
+        return self._client.meta.endpoint_url
+
     def list_objects(self, folder: Location) -> list[ObjectInfo]:
         """All objects whose key begins with the folder's, in key order; one request per thousand."""
         found: list[ObjectInfo] = []

@@ -85,9 +85,15 @@ class LoadEntry(BaseModel):
     Attributes:
         target: Qualified name of the table.
         stage: Qualified name of the stage.
-        staging: Table that the files were copied into.
+        load: Id of the load; names its staging table and its transaction.
+        spec: Choices of `LoadSpec` that are not the default, for whoever asks for the load again.
+        shape: What a staging table has to agree in for another process to go on with it.
+        staging: Table that the files were copied into; empty where they went into the target itself.
+        leftovers: Loads whose staging tables may still exist.
+        deadline_at: When the statement that was begun last will be aborted.
         rows: Rows loaded.
         query_ids: Snowflake's ids of the COPY INTO statements.
+        publish_ids: Snowflake's ids of the statements that change the target.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -97,9 +103,15 @@ class LoadEntry(BaseModel):
     state: LoadState
     started_at: AwareDatetime
     finished_at: AwareDatetime | None = None
+    load: str
+    spec: dict[str, Any] = {}
+    shape: str = ""
     staging: str = ""
+    leftovers: list[str] = []
+    deadline_at: AwareDatetime | None = None
     rows: int | None = None
     query_ids: list[str] = []
+    publish_ids: list[str] = []
     error: dict[str, Any] | None = None
 
 

@@ -105,7 +105,7 @@ class RunStore:
             if run is None:
                 return
             there = run.record.loads.get(entry.target)
-            others = there is not None and there.staging != entry.staging
+            others = there is not None and there.load != entry.load
             if there and others and there.state is LoadState.SUCCEEDED and entry.state is LoadState.FAILED:
                 return  # another process has published the same files meanwhile
             run.record.loads[entry.target] = entry

@@ -1,4 +1,4 @@
-"""The mark a published table carries: which manifest it holds.
+"""The mark a published table carries: which load it holds.
 
 It is a part of the table's comment, because a comment moves along with SWAP and RENAME in the same atomic step as the
 data. So a process that was killed right behind the publish leaves proof that it happened.
@@ -7,18 +7,32 @@ data. So a process that was killed right behind the publish leaves proof that it
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from mz_orchestration.exports.manifest import Manifest
 
-_MARK = re.compile(r"\s*\[mz-orchestration manifest=([0-9a-f]{64})\]")
+_MARK = re.compile(r"\s*\[mz-orchestration manifest=([0-9a-f]{64}) load=([0-9A-F]{12})\]")
 
 
-def mark(comment: str | None, manifest: Manifest) -> str:
-    """The table's own comment with this manifest's mark in place of any earlier one."""
-    return f"{_MARK.sub('', comment or '')} [mz-orchestration manifest={manifest.sha256}]".strip()
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a table's comment says.
+
+    Attributes:
+        manifest: Hash of the manifest whose rows took the table's name.
+        load: Id of the load that brought them.
+    """
+
+    manifest: str
+    load: str
 
 
-def marked_manifest(comment: str | None) -> str | None:
-    """Hash of the manifest a table holds, if its comment carries one."""
+def mark(comment: str | None, manifest: Manifest, load: str) -> str:
+    """The table's own comment with the mark of this load in place of any earlier one."""
+    return f"{_MARK.sub('', comment or '')} [mz-orchestration manifest={manifest.sha256} load={load}]".strip()
+
+
+def mark_of(comment: str | None) -> Mark | None:
+    """The mark in a table's comment, if there is one."""
     match = _MARK.search(comment or "")
-    return match[1] if match else None
+    return Mark(match[1], match[2]) if match else None

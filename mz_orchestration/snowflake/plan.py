@@ -1,41 +1,93 @@
-"""Where a load goes: full names, what the stage covers, the table as it is and what it holds already.
+"""Where a load goes: full names, the stage, the table as it is and what it has had already.
 
 Everything here reads; nothing is made or changed.
 """
 
 from __future__ import annotations
 
-import json
-import re
-import secrets
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from mz_orchestration.errors import ConfigurationError, VerificationError
+from mz_orchestration.errors import ConfigurationError, NotFoundError, VerificationError
 from mz_orchestration.exports.manifest import Manifest
 from mz_orchestration.flow import Flow, call
+from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.runs.record import LoadEntry, LoadState
-from mz_orchestration.snowflake import statements
-from mz_orchestration.snowflake.marker import marked_manifest
-from mz_orchestration.snowflake.quoting import identifier, parse_name
+from mz_orchestration.snowflake import ledger, statements
+from mz_orchestration.snowflake.advice import advise
+from mz_orchestration.snowflake.copy import copy_into
+from mz_orchestration.snowflake.ledger import LEDGER, LedgerFacts, ledger_of
+from mz_orchestration.snowflake.marker import Mark, mark_of
+from mz_orchestration.snowflake.names import is_load_id, staging_name
+from mz_orchestration.snowflake.quoting import Name, identifier, parse_name
+from mz_orchestration.snowflake.schema import (
+    WantedColumn,
+    compare,
+    render,
+    wanted_columns,
+)
 from mz_orchestration.snowflake.session import SnowflakeSession
 from mz_orchestration.snowflake.spec import LoadSpec
-from mz_orchestration.snowflake.statements import Name
-from mz_orchestration.snowflake.types import TargetColumn, differences
+from mz_orchestration.snowflake.stage_store import check_store
+from mz_orchestration.snowflake.stages import (
+    endpoint_statement,
+    judge_probe,
+    path_below_stage,
+    probe_statement,
+    stage_facts,
+    with_endpoint,
+)
+from mz_orchestration.snowflake.target import target_column
+
+# Files that one node of the smallest warehouse reads at once; with fewer there is nothing to advise.
+_FEW_FILES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class TableFacts:
+    """The target as it is.
+
+    Attributes:
+        transient: It is a transient table; so must be what takes its place.
+        clustered: Automatic clustering is on.
+        made_at: When it was made; a swap gives it the time its staging table was made.
+    """
+
+    transient: bool
+    comment: str | None
+    clustered: bool
+    made_at: datetime | None
+
+    @property
+    def mark(self) -> Mark | None:
+        """The load whose rows took the table's name, if one did."""
+        return mark_of(self.comment)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
-    """What the check found out: full names, the manifest's folder below the stage, and the table as it is."""
+    """What the look-ups found.
+
+    Attributes:
+        path: The manifest's folder below the stage.
+        found: The target; None if it does not exist.
+        has_ledger: The schema has a ledger.
+        columns: What the export fills, in order, under the names that the target has for it.
+        add: Those of them that the target lacks; empty where it does not exist.
+        notes: Remarks for people.
+    """
 
     stage: Name
     path: str
     table: Name
-    exists: bool
-    transient: bool
-    comment: str | None
+    found: TableFacts | None
+    has_ledger: bool
+    columns: tuple[WantedColumn, ...]
+    add: tuple[WantedColumn, ...]
+    notes: tuple[str, ...] = field(default=())
 
     @property
     def label(self) -> str:
@@ -43,88 +95,152 @@ class LoadPlan:
         return str(identifier(*self.table))
 
     @property
-    def _staging_prefix(self) -> str:
-        return f"{self.table[2][:200]}__MZ_"
+    def ledger(self) -> Name:
+        """The ledger's name."""
+        return ledger_of(self.table)
 
-    def new_staging(self) -> str:
-        """A name nobody else uses: of two processes that load one manifest, neither disturbs the other's table."""
-        return self._staging_prefix + secrets.token_hex(6).upper()
-
-    def staging(self, name: str) -> Name:
-        """The staging table of that name.
+    def staging(self, load: str) -> Name:
+        """The staging table of a load.
 
         Raises:
-            VerificationError: It cannot be one of ours; a name from a record must never make us drop another table.
+            VerificationError: That is no load's id; a name from a record must never make us drop another table.
         """
-        if not re.fullmatch(re.escape(self._staging_prefix) + "[0-9A-F]{12}", name):
+        if not is_load_id(load):
             raise VerificationError(
-                f"The run record names {name!r} as a staging table of {self.label}, which it cannot be.",
+                f"The run record names {load!r} as a load of {self.label}, which it cannot be.",
                 hint="Somebody has changed the record: look at it, then move it away and load again.",
             )
-        return (*self.table[:2], name)
+        return (*self.table[:2], staging_name(self.table[2], load))
 
 
-def plan_load(spec: LoadSpec, manifest: Manifest, session: SnowflakeSession) -> Flow[LoadPlan]:
-    """Look up everything a load needs to know; two statements, one more for names without database or schema.
+def plan_load(
+    spec: LoadSpec, manifest: Manifest, session: SnowflakeSession, store: ObjectStore, *, snowflake_host: str | None
+) -> Flow[LoadPlan]:
+    """Look up everything a load needs to know, in four statements and one request to the store.
+
+    One statement more each for a target that exists, for many files and for an ``s3compat://`` stage.
+
+    Args:
+        spec: The load.
+        manifest: What is loaded.
+        session: To ask with.
+        store: Where the manifest was read.
+        snowflake_host: Snowflake's host where it is set.
 
     Raises:
-        ConfigurationError: A name, the stage or the target cannot be used.
+        ConfigurationError: A name, the stage or the target cannot be used, or the target does not fit the export.
         NotFoundError: The stage does not exist.
     """
+    columns = wanted_columns(manifest, layout=spec.layout, lineage=spec.with_lineage)
+    _check_keys(spec, columns)
     stage, table = parse_name(spec.stage, field="stage"), parse_name(spec.table, field="table")
-    if len(stage) < 3 or len(table) < 3:
-        answer = yield from call(session.query, statements.current_names())
-        current = (answer.rows[0]["database_name"], answer.rows[0]["schema_name"])
-        stage, table = _qualified(stage, current, "stage"), _qualified(table, current, "table")
-    properties = yield from call(session.query, statements.describe_stage(stage))
-    path = path_below_stage(properties.rows, stage, manifest)
-    found = yield from call(session.query, statements.describe_table(table))
-    row = found.rows[0] if found.rows else {"table_type": "BASE TABLE", "is_transient": "NO", "comment": None}
-    if row["table_type"] != "BASE TABLE":
-        raise ConfigurationError(
-            f"{identifier(*table)} is a {str(row['table_type']).lower()}, which cannot be replaced by a load.",
-            hint="Name a table; put the view on top of it.",
-        )
-    return LoadPlan(stage, path, table, bool(found.rows), row["is_transient"] == "YES", row["comment"])
+    notes: list[str] = []
+    answer = yield from call(session.query, statements.current_names())
+    current = answer.rows[0]
+    names = (current["database_name"], current["schema_name"])
+    stage, table = _qualified(stage, names, "stage"), _qualified(table, names, "table")
+    if table[2] == LEDGER:
+        raise ConfigurationError(f"table: {identifier(*table)} is the ledger of loads.", hint="Name another table.")
+    place = yield from _check_stage(stage, manifest, session, store, snowflake_host, notes)
+    # Raises for files that cannot be loaded at all, before anything is made.
+    for _ in copy_into(table, stage, place, manifest, columns):
+        break
+    if len(manifest.files) > _FEW_FILES:
+        size = yield from _warehouse_size(current["warehouse_name"], session)
+        notes += advise([file.bytes for file in manifest.files], size, manifest.format)
+    described = yield from call(session.query, statements.describe_tables((table[0], table[1]), [table[2], LEDGER]))
+    by_name = {row["table_name"]: row for row in described.rows}
+    found: TableFacts | None = None
+    add: tuple[WantedColumn, ...] = ()
+    if table[2] in by_name:
+        found = _table_facts(by_name[table[2]], table)
+        answer = yield from call(session.query, statements.describe_columns(table))
+        changes = compare(columns, [target_column(row) for row in answer.rows], spec.schema_changes)
+        if changes.problems:
+            raise ConfigurationError(
+                f"The table {identifier(*table)} does not fit the export:\n{render(changes)}",
+                hint="Nothing was loaded.",
+                details={"differences": len(changes.problems)},
+            )
+        columns, add = changes.columns, changes.add
+    return LoadPlan(
+        stage=stage,
+        path=place,
+        table=table,
+        found=found,
+        has_ledger=LEDGER in by_name,
+        columns=columns,
+        add=add,
+        notes=tuple(notes),
+    )
 
 
-def _qualified(name: Name, current: tuple[str | None, str | None], field: str) -> Name:
+def _check_keys(spec: LoadSpec, columns: tuple[WantedColumn, ...]) -> None:
+    exported = {column.source.name: column for column in columns if column.source is not None}
+    for key in spec.keys:
+        if key not in exported:
+            raise ConfigurationError(
+                f"keys: the export has no column {key!r}.", hint=f"Its columns are: {', '.join(exported)}."
+            )
+        if exported[key].ddl.partition("(")[0] in ("VARIANT", "ARRAY", "OBJECT"):
+            raise ConfigurationError(
+                f"keys: {key!r} is a {exported[key].ddl} in Snowflake, by which rows cannot be told apart.",
+                hint="Name columns with plain values.",
+            )
+
+
+def _qualified(name: Name, current: tuple[str | None, str | None], what: str) -> Name:
     full = (*current[: 3 - len(name)], *name)
     if None in full:
         raise ConfigurationError(
-            f"{field}: {'.'.join(name)} names no database and schema, and the session has none.",
+            f"{what}: {'.'.join(name)} names no database and schema, and the session has none.",
             hint="Write database.schema.name, or set SNOWFLAKE_DATABASE and SNOWFLAKE_SCHEMA.",
         )
     return tuple(part for part in full if part is not None)
 
 
-def path_below_stage(properties: Iterable[Mapping[str, Any]], stage: Name, manifest: Manifest) -> str:
-    """The manifest's folder as seen from the stage.
+def _check_stage(
+    stage: Name,
+    manifest: Manifest,
+    session: SnowflakeSession,
+    store: ObjectStore,
+    snowflake_host: str | None,
+    notes: list[str],
+) -> Flow[str]:
+    described = yield from call(session.query, statements.describe_stage(stage))
+    facts = stage_facts(described.rows, stage)
+    if facts.scheme == "s3compat" and facts.endpoint is None:
+        shown = yield from call(session.query, endpoint_statement(stage))
+        facts = with_endpoint(facts, shown.rows, stage)
+    path = path_below_stage(facts, manifest)
+    notes += check_store(facts, store_endpoint=store.endpoint_url, snowflake_host=snowflake_host)
+    stored = yield from call(store.head, manifest.location)
+    if stored is None:
+        raise NotFoundError(f"{manifest.location} was deleted while it was being loaded.", hint="Export again.")
+    listed = yield from call(session.query, probe_statement(stage, path, manifest))
+    judge_probe(listed.rows, facts, manifest, stored)
+    return path
 
-    Args:
-        properties: Rows of ``DESC STAGE``.
-        stage: Its name, for errors.
-        manifest: Whose folder is meant.
 
-    Raises:
-        ConfigurationError: The stage is internal, or does not cover the folder.
-    """
-    urls = [row["property_value"] for row in properties if row["property"] == "URL" and row["property_value"]]
-    if not urls:
+def _warehouse_size(name: str | None, session: SnowflakeSession) -> Flow[str | None]:
+    if name is None:
+        return None
+    answer = yield from call(session.query, statements.show_warehouse(name))
+    return next((str(row["size"]) for row in answer.rows if row["name"] == name), None)
+
+
+def _table_facts(row: Mapping[str, Any], table: Name) -> TableFacts:
+    if row["table_type"] != "BASE TABLE":
         raise ConfigurationError(
-            f"The stage {identifier(*stage)} has no URL.", hint="Use an external stage on the export's bucket."
+            f"{identifier(*table)} is a {str(row['table_type']).lower()}, which cannot be replaced by a load.",
+            hint="Name a table; put the view on top of it.",
         )
-    text = str(urls[0])
-    url = str(json.loads(text)[0] if text.startswith("[") else text)
-    # Snowflake names other stores by other schemes: gcs://, s3compat://; bucket and key stay the same.
-    place = url.partition("://")[2].rstrip("/") + "/"
-    folder = f"{manifest.folder.bucket}/{manifest.folder.key}"
-    if not folder.startswith(place):
-        raise ConfigurationError(
-            f"The stage {identifier(*stage)} on {url} does not cover {manifest.path}.",
-            hint=f"Use a stage whose URL is s3://{manifest.folder.bucket}/ or a folder above the manifest.",
-        )
-    return folder.removeprefix(place)
+    return TableFacts(
+        transient=row["is_transient"] == "YES",
+        comment=row["comment"],
+        clustered=row["auto_clustering_on"] == "YES",
+        made_at=row["created"],
+    )
 
 
 class Standing(Enum):
@@ -133,48 +249,65 @@ class Standing(Enum):
     ABSENT = "absent"
     PUBLISHED = "published"
     CHANGED = "changed"  # published, and changed by somebody since
-    SUPERSEDED = "superseded"  # published once, and replaced by another manifest since
+    SUPERSEDED = "superseded"  # published once, and another manifest since
 
 
-def standing_of(
-    plan: LoadPlan, manifest: Manifest, earlier: LoadEntry | None, session: SnowflakeSession
-) -> Flow[Standing]:
-    """Find out what the target holds of a manifest; one statement where it carries its mark.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at the target and its ledger found.
+
+    Attributes:
+        standing: What the target holds of the manifest.
+        had: How many times it has had it, by the ledger's rows that count.
+        since: Rows of the ledger from before this moment tell of another table; None if all count.
+    """
+
+    standing: Standing
+    had: int = 0
+    since: datetime | None = None
+
+
+def look_at_target(
+    spec: LoadSpec, plan: LoadPlan, manifest: Manifest, earlier: LoadEntry | None, session: SnowflakeSession
+) -> Flow[Look]:
+    """Find out what the target has had; two statements where there is a ledger.
+
+    A load that ended between its publish and its row in the ledger is written down first, from the table's mark.
 
     Args:
+        spec: The load.
         plan: The target as found.
         manifest: What is to be loaded.
         earlier: What the run record knows of a load into this target.
-        session: To count the rows with.
+        session: To ask with.
     """
-    mark = marked_manifest(plan.comment) if plan.exists else None
-    if mark == manifest.sha256:
-        counted = yield from call(session.query, statements.count_rows(plan.table))
-        return Standing.PUBLISHED if int(counted.rows[0]["n"]) == manifest.rows else Standing.CHANGED
-    if mark is not None and earlier is not None and earlier.state is LoadState.SUCCEEDED:
-        return Standing.SUPERSEDED
-    return Standing.ABSENT
-
-
-def check_columns(plan: LoadPlan, manifest: Manifest, session: SnowflakeSession) -> Flow[None]:
-    """Make sure that the files can be loaded without loss and fit the table, if there is one.
-
-    Raises:
-        ConfigurationError: They cannot or do not; every difference is named.
-    """
-    # Raises for files that cannot be loaded at all, before anything is made.
-    list(statements.copy_into(plan.table, plan.stage, plan.path, manifest))
-    if not plan.exists:
-        return
-    answer = yield from call(session.query, statements.describe_columns(plan.table))
-    columns = [
-        TargetColumn(row["column_name"], row["data_type"], row["numeric_scale"], row["datetime_precision"])
-        for row in answer.rows
-    ]
-    different = differences(manifest.columns, columns)
-    if different:
-        raise ConfigurationError(
-            f"The table {plan.label} does not fit the export: {'; '.join(different)}.",
-            hint="Change the table or the export, or load into a new table.",
-            details={"differences": len(different)},
+    if plan.found is None:
+        return Look(Standing.ABSENT)
+    mark = plan.found.mark
+    unfinished = earlier.load if earlier is not None and earlier.state is not LoadState.SUCCEEDED else None
+    # A table without a mark was made by somebody else, and what another table of its name had is not its own.
+    since = None if mark else plan.found.made_at
+    known = LedgerFacts()
+    if plan.has_ledger:
+        asked = ledger.read(plan.ledger, plan.label, manifest, mark=mark, load=unfinished, since=since)
+        known = ledger.facts((yield from call(session.query, asked)).rows)
+    if mark is not None and not known.mark_known:
+        if not plan.has_ledger:
+            yield from call(session.query, ledger.create(plan.ledger))
+        yield from call(session.query, ledger.insert_marked(plan.ledger, plan.label, mark))
+        known = LedgerFacts(
+            had=known.had + (mark.manifest == manifest.sha256),
+            latest=mark.manifest,
+            mark_known=True,
+            load_known=known.load_known or mark.load == unfinished,
         )
+    standing = Standing.PUBLISHED
+    if not known.had or (spec.again and not known.load_known):
+        standing = Standing.ABSENT
+    elif known.latest != manifest.sha256:
+        standing = Standing.SUPERSEDED
+    elif spec.strategy.replaces:
+        counted = yield from call(session.query, statements.count_rows(plan.table))
+        if int(counted.rows[0]["n"]) != manifest.rows:
+            standing = Standing.CHANGED
+    return Look(standing, known.had, since)

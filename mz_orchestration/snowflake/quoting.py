@@ -13,6 +13,9 @@ from typing import LiteralString
 from mz_orchestration.errors import ConfigurationError
 from mz_orchestration.names import split_name
 
+# A qualified name, part by part.
+Name = tuple[str, ...]
+
 _STAGE_PATH = re.compile(r"[A-Za-z0-9_=.\-/]*")
 
 

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mz_orchestration.errors import ReconciliationError
 from mz_orchestration.exports.manifest import Manifest
+from mz_orchestration.flow import Flow
+from mz_orchestration.snowflake import statements
+from mz_orchestration.snowflake.checks import column_checks
+from mz_orchestration.snowflake.job import Job, LoadStep
+from mz_orchestration.snowflake.quoting import Name, identifier
+from mz_orchestration.snowflake.spec import Checks, Strategy
+
+# More than these are counted only.
+_NAMED = 10
 
 
 def findings(manifest: Manifest, answer: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -37,3 +47,63 @@ def findings(manifest: Manifest, answer: Iterable[Mapping[str, Any]]) -> list[st
             found.append(f"{name}: {row['rows_loaded']} rows loaded, {expected[name]} in the file")
     found += [f"{name}: not loaded" for name in expected if name not in seen]
     return found
+
+
+def reconcile(job: Job, table: Name, answer: Iterable[Mapping[str, Any]]) -> Flow[int]:
+    """Compare the files, what COPY INTO answered, and the table it filled.
+
+    Returns:
+        How many rows the table holds.
+
+    Raises:
+        ReconciliationError: They differ, a column's values do, or rows cannot be told apart by their keys.
+    """
+    manifest = job.manifest
+    problems = findings(manifest, answer) if manifest.rows else []
+    loaded = int((yield from job.query(statements.count_rows(table))).rows[0]["n"])
+    if loaded != manifest.rows:
+        problems.append(f"{loaded} rows are in the table, {manifest.rows} in the files")
+    if not problems and job.spec.checks is Checks.COLUMNS:
+        problems += yield from column_checks(
+            manifest,
+            table,
+            job.session,
+            job.context.store,
+            timeout=job.spec.timeout,
+            execute=lambda statement: job.submit(statement, job.entry.publish_ids, step=LoadStep.RECONCILE),
+        )
+    if not problems and job.keys:
+        problems += yield from _bad_keys(job, table)
+    if problems:
+        refuse_findings(job, problems)
+    return loaded
+
+
+def _bad_keys(job: Job, table: Name) -> Flow[list[str]]:
+    row = (yield from job.query(statements.find_bad_keys(table, job.keys))).rows[0]
+    nulls, shared = int(row["nulls"]), int(row["n"]) - int(row["different"])
+    named = ", ".join(job.spec.keys)
+    found = [f"{nulls} rows have no value in a key ({named})"] if nulls else []
+    if shared:
+        found.append(f"{shared} rows share their key ({named}) with another")
+    return found
+
+
+def refuse_findings(job: Job, problems: Sequence[str]) -> None:
+    """Refuse to publish.
+
+    Raises:
+        ReconciliationError: Always.
+    """
+    in_place = job.plan.found is not None and job.spec.strategy is Strategy.TRANSACTION
+    more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
+    where = (
+        "The transaction was rolled back; the target is as it was."
+        if in_place
+        else f"Nothing was published. Inspect {identifier(*job.staging)}; the next load of this manifest drops it."
+    )
+    raise ReconciliationError(
+        f"What Snowflake loaded does not agree with the manifest: {'; '.join(problems[:_NAMED])}{more}.",
+        hint=where,
+        details={"findings": len(problems), "rows_in_files": job.manifest.rows},
+    )

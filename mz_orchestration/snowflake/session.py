@@ -1,93 +1,68 @@
 """One session with Snowflake through its connector, majors 4 and 5 alike.
 
 Long statements are submitted without waiting and asked for by query id, so that an answer lost on the way is
-fetched and never caused again, and so that an interrupt can abort exactly what was started.
+fetched and never caused again, and so that any session can wait for, fetch or abort what another has started.
+
+Both majors send a request again whose answer they did not get, under the same request id, and Snowflake runs a request
+id once. Nothing here sends a statement a second time: when the connector gives up, whether the statement ran is
+unknown, and the error says so (``details["outcome"]``).
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+import re
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from importlib.util import find_spec
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-
 from mz_orchestration import __version__
-from mz_orchestration.errors import (
-    ConfigurationError,
-    CredentialsError,
-    Detail,
-    LoadError,
-    MzOrchestrationError,
-    NotFoundError,
-    UnavailableError,
-)
+from mz_orchestration.errors import ConfigurationError, MzOrchestrationError, UnavailableError
+from mz_orchestration.snowflake.config import SnowflakeConfig
+from mz_orchestration.snowflake.connector_errors import Doing, explained
 from mz_orchestration.snowflake.quoting import Sql
-from mz_orchestration.validation import describe_validation
 
-_SIGN_IN = {390100, 390101, 390102, 390144, 390186, 390195, 390201, 394304, 251005, 251006}
-_SESSION_GONE = {390111, 390112, 390114}
-_UNREACHABLE = ("failed to connect", "connection refused", "timed out", "could not connect")
-_NETWORK = {250002, 250003, 250006, 250007, 251001, 290500, 290503, 290504}
+STATEMENT_SECONDS = 300.0
+"""How long a statement that is waited for may take."""
+
+LOCK_SECONDS = 120
+"""How long a statement waits for a lock: less than it may take, so that Snowflake's own words arrive."""
+
+_REQUEST_SECONDS = 60
+_QUERY_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
-class SnowflakeConfig(BaseModel):
-    """How to sign in; names as in the connector. ``from_environment`` reads ``SNOWFLAKE_ACCOUNT`` and so on.
+class QueryStatus(StrEnum):
+    """What has become of a submitted statement."""
 
-    Attributes:
-        account: Account identifier.
-        private_key_file: Path of a PKCS#8 key for key-pair sign-in.
-        login_timeout: Seconds until a sign-in is given up.
-    """
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ABORTED = "aborted"
+    UNKNOWN = "unknown"
+    """Snowflake says nothing of it: it is not visible yet, or not any more, or its session was lost."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    account: str
-    user: str | None = None
-    password: SecretStr | None = None
-    authenticator: str | None = None
-    token: SecretStr | None = None
-    private_key_file: str | None = None
-    private_key_file_pwd: SecretStr | None = None
-    role: str | None = None
-    warehouse: str | None = None
-    database: str | None = None
-    # pydantic models have a method called schema
-    schema_name: str | None = Field(default=None, alias="schema")
-    host: str | None = None
-    port: int | None = None
-    protocol: str | None = None
-    login_timeout: int = 30
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] | None = None) -> SnowflakeConfig:
-        """The settings in ``SNOWFLAKE_*`` variables.
-
-        Raises:
-            ConfigurationError: The account is missing, or a value cannot be used.
-        """
-        environment = os.environ if environment is None else environment
-        names = {field.alias or name for name, field in cls.model_fields.items()}
-        found = {name: environment.get(f"SNOWFLAKE_{name.upper()}") for name in names}
-        if not found["account"]:
-            raise ConfigurationError(
-                "SNOWFLAKE_ACCOUNT is not set, so there is no Snowflake to load into.",
-                hint="Set SNOWFLAKE_ACCOUNT, SNOWFLAKE_USER and a way to sign in (SNOWFLAKE_PRIVATE_KEY_FILE ...).",
-            )
-        try:
-            return cls.model_validate({name: value for name, value in found.items() if value})
-        except ValidationError as error:
-            raise ConfigurationError(f"SNOWFLAKE_* settings: {describe_validation(error)}") from None
-
-    def _connect_arguments(self) -> dict[str, Any]:
-        plain = self.model_dump(exclude_none=True, by_alias=True)
-        return {
-            name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in plain.items()
-        }
+_STATUS = {
+    "RUNNING": QueryStatus.RUNNING,
+    "QUEUED": QueryStatus.RUNNING,
+    "RESUMING_WAREHOUSE": QueryStatus.RUNNING,
+    # Spelled so by Snowflake.
+    "QUEUED_REPARING_WAREHOUSE": QueryStatus.RUNNING,
+    "BLOCKED": QueryStatus.RUNNING,
+    "RESTARTED": QueryStatus.RUNNING,
+    # It is being rolled back.
+    "ABORTING": QueryStatus.RUNNING,
+    "ABORTED": QueryStatus.ABORTED,
+    "SUCCESS": QueryStatus.SUCCEEDED,
+    "FAILED_WITH_INCIDENT": QueryStatus.FAILED,
+}
+_FAILED = "FAILED_WITH_ERROR"
+_NOT_ENDED = (QueryStatus.RUNNING, QueryStatus.UNKNOWN)
+_CANCELLED = 604
 
 
 def require_connector() -> None:
@@ -122,39 +97,85 @@ class SnowflakeSession:
         config: How to sign in.
         query_tag: JSON-ready facts that end up in ``QUERY_HISTORY``.
         statement_timeout: Seconds after which Snowflake itself ends a statement, even if we are gone.
+        query_timeout: Seconds that ``query`` waits for an answer.
+        lock_timeout: Seconds that a statement waits for a lock.
+        keep_running: Whether submitted statements outlive the session: closing it logs out only when none is running.
+            Otherwise it always logs out, and Snowflake ends what the session still runs.
 
     Raises:
+        ConfigurationError: The settings cannot be used.
         CredentialsError: The sign-in was refused.
         UnavailableError: Snowflake could not be reached.
     """
 
     def __init__(
-        self, config: SnowflakeConfig, *, query_tag: Mapping[str, str] | None = None, statement_timeout: float = 3600
+        self,
+        config: SnowflakeConfig,
+        *,
+        query_tag: Mapping[str, str] | None = None,
+        statement_timeout: float = 3600,
+        query_timeout: float = STATEMENT_SECONDS,
+        lock_timeout: float = LOCK_SECONDS,
+        keep_running: bool = False,
     ) -> None:
         require_connector()
+        arguments = config.connect_arguments()
         import snowflake.connector
 
+        self._major = int(snowflake.connector.__version__.partition(".")[0])
+        self._query_timeout = max(1, int(query_timeout))
+        self._keep_running = keep_running
+        self._submitted: list[str] = []
+        self._unsure = False
         parameters: dict[str, Any] = {
             # A timestamp with zone takes the session's zone on its way in.
             "TIMEZONE": "UTC",
             "QUERY_TAG": json.dumps(dict(query_tag or {}), separators=(",", ":")),
             "STATEMENT_TIMEOUT_IN_SECONDS": max(1, int(statement_timeout)),
+            "LOCK_TIMEOUT": max(1, int(lock_timeout)),
+            # Accounts and users may have other defaults than Snowflake.
+            "AUTOCOMMIT": True,
+            "ABORT_DETACHED_QUERY": False,
+            "ERROR_ON_NONDETERMINISTIC_MERGE": True,
             "CLIENT_TELEMETRY_ENABLED": False,
         }
-        with _explained("sign in"):
+        with explained(Doing.SIGN_IN):
             self._connection: Any = snowflake.connector.connect(
-                **config._connect_arguments(),
+                **arguments,
                 application="mz_orchestration",
                 session_parameters=parameters,
                 # No probes of cloud-metadata addresses: they hang where there are none.
                 platform_detection_timeout_seconds=0,
-                **_network_deadline(snowflake.connector.__version__),
-                # Log out on close: whatever was submitted has ended or has been aborted by then.
-                server_session_keep_alive=False,
-                enable_server_session_keep_alive_auto_detection=False,
+                **self._deadlines(),
+                **self._logging_out(),
                 internal_application_name="mz_orchestration",
                 internal_application_version=__version__,
             )
+
+    def _deadlines(self) -> dict[str, int]:
+        """Bounds of requests with their retries; without them major 4 waits for ever and major 5 for half an hour."""
+        if self._major < 5:
+            return {"network_timeout": _REQUEST_SECONDS}
+        return {
+            "request_timeout": _REQUEST_SECONDS,
+            # Of one try: an answer that takes longer than 45 seconds comes in parts.
+            "retry_timeout": _REQUEST_SECONDS,
+            "query_timeout": self._query_timeout,
+        }
+
+    def _logging_out(self) -> dict[str, bool]:
+        """What closing does: it logs out, and nothing but ``close`` closes a session that keeps running.
+
+        Major 4 asks first whether something submitted is running, and then stays logged in. Major 5 has a setting for
+        that which asks nothing (5.2.0) and logs out.
+        """
+        logout = {"server_session_keep_alive": False, "enable_server_session_keep_alive_auto_detection": False}
+        return {**logout, "auto_cleanup": False} if self._keep_running and self._major >= 5 else logout
+
+    @property
+    def session_id(self) -> int:
+        """Snowflake's id of this session, as ``QUERY_HISTORY`` and ``SHOW TRANSACTIONS`` have it."""
+        return int(self._connection.session_id)
 
     def __enter__(self) -> SnowflakeSession:
         return self
@@ -163,113 +184,124 @@ class SnowflakeSession:
         self.close()
 
     def close(self) -> None:
-        """End the session; never raises."""
+        """End the session; an open transaction is rolled back with it. Never raises."""
+        if self._keep_running and self._major >= 5 and self._may_run():
+            return
         with suppress(Exception):
             self._connection.close()
 
+    def _may_run(self) -> bool:
+        """Whether something submitted here may be running, and would be ended by logging out."""
+        if self._unsure:
+            return True
+        try:
+            return any(self.status(query_id) in _NOT_ENDED for query_id in self._submitted)
+        except MzOrchestrationError:
+            return True
+
     def query(self, statement: Sql) -> Answer:
-        """Run a statement and wait for its answer.
+        """Run a statement and wait for its answer, at most ``query_timeout`` seconds.
 
         Raises:
-            MzOrchestrationError: By Snowflake's error number.
+            MzOrchestrationError: By Snowflake's error number; ``details["outcome"]`` is ``unknown`` where the
+                statement may have been carried out all the same.
         """
-        with _explained("run a statement"), self._connection.cursor() as cursor:
-            cursor.execute(statement)
+        with explained(Doing.RUN) as place, self._connection.cursor() as cursor:
+            place.cursor = cursor
+            # Major 5 has its bound from the connection and ignores this one.
+            cursor.execute(statement, timeout=self._query_timeout)
             return _answer(cursor)
 
     def submit(self, statement: Sql) -> str:
-        """Start a statement and return its query id without waiting."""
-        with _explained("submit a statement"), self._connection.cursor() as cursor:
-            cursor.execute_async(statement)
-            return str(cursor.sfqid)
+        """Start a statement and return its query id without waiting.
+
+        Raises:
+            MzOrchestrationError: As ``query``.
+        """
+        try:
+            with explained(Doing.SUBMIT) as place, self._connection.cursor() as cursor:
+                place.cursor = cursor
+                cursor.execute_async(statement)
+                query_id = str(cursor.sfqid)
+        except UnavailableError:
+            self._unsure = True
+            raise
+        self._submitted.append(query_id)
+        return query_id
+
+    def status(self, query_id: str) -> QueryStatus:
+        """What has become of a statement that this or any other session of the user has submitted.
+
+        Raises:
+            ConfigurationError: This is no query id.
+            UnavailableError: Snowflake could not be asked.
+        """
+        from snowflake.connector import errors
+
+        _check_query_id(query_id)
+        with explained(Doing.ASK):
+            try:
+                name = self._connection.get_query_status(query_id).name
+                if name == _FAILED:
+                    # By cancelling it, too: only the number tells.
+                    self._connection.get_query_status_throw_if_error(query_id)
+            except errors.Error as error:
+                # Errors about the statement carry its id; those of the question do not.
+                if error.sfqid != query_id:
+                    raise
+                if error.errno == _CANCELLED:
+                    return QueryStatus.ABORTED
+                # Major 4 takes an answer without a status for a failure.
+                return QueryStatus.FAILED if isinstance(error.errno, int) and error.errno > 0 else QueryStatus.UNKNOWN
+            except (KeyError, TypeError, ValueError):
+                # Major 4: a status it does not know, an answer without data, a failure without a number.
+                return QueryStatus.UNKNOWN
+            return _STATUS.get(name, QueryStatus.UNKNOWN)
 
     def is_running(self, query_id: str) -> bool:
         """Whether a submitted statement has not ended yet."""
-        with _explained("ask for a statement's status"):
+        with explained(Doing.ASK):
             return bool(self._connection.is_still_running(self._connection.get_query_status(query_id)))
 
     def result(self, query_id: str) -> Answer:
-        """The answer of a submitted statement that has ended; its error is raised.
+        """The answer of a statement that has ended, by its id: no statement is run for it. Its error is raised.
 
         Raises:
             MzOrchestrationError: By Snowflake's error number.
         """
-        with _explained("fetch a statement's result"), self._connection.cursor() as cursor:
-            self._connection.get_query_status_throw_if_error(query_id)
-            cursor.get_results_from_sfqid(query_id)
+        _check_query_id(query_id)
+        with explained(Doing.FETCH, query_id) as place, self._connection.cursor() as cursor:
+            place.cursor = cursor
+            # A failure that has no number raises nothing usable in major 4; the result's own answer then says it.
+            with suppress(KeyError, TypeError, ValueError):
+                found = self._connection.get_query_status_throw_if_error(query_id)
+                if _STATUS.get(found.name) is QueryStatus.RUNNING:
+                    # Major 4 takes the answer "in progress" for a result.
+                    raise UnavailableError(
+                        f"The statement {query_id} has not ended yet.",
+                        hint="Ask for its status until it has.",
+                        details={"query_id": query_id},
+                    )
+            cursor.query_result(query_id)
             return _answer(cursor)
 
-    def abort(self, query_id: str) -> None:
-        """Ask Snowflake to end a submitted statement; never raises."""
+    def abort(self, query_id: str) -> bool:
+        """Ask Snowflake to end a statement of any session of the user; never raises.
+
+        Returns:
+            Whether Snowflake has taken note; what has ended already, it has not.
+        """
         with suppress(Exception), self._connection.cursor() as cursor:
-            cursor.abort_query(query_id)
+            return bool(cursor.abort_query(query_id))
+        return False
 
 
-def _network_deadline(version: str) -> dict[str, int]:
-    """Seconds one request may take with its retries; major 5 renamed the setting, 4 waits for ever without it."""
-    return {"network_timeout" if int(version.partition(".")[0]) < 5 else "request_timeout": 60}
+def _check_query_id(query_id: str) -> None:
+    if not _QUERY_ID.fullmatch(query_id):
+        raise ConfigurationError(f"{query_id[:80]!r} is no query id of Snowflake's.")
 
 
 def _answer(cursor: Any) -> Answer:
     rows = cursor.fetchall()
     names = [item[0].lower() for item in cursor.description or []]
     return Answer(str(cursor.sfqid), [dict(zip(names, row, strict=True)) for row in rows])
-
-
-@contextmanager
-def _explained(doing: str) -> Iterator[None]:
-    from snowflake.connector import errors
-
-    try:
-        yield
-    except errors.Error as error:
-        raise _from_connector(error, doing) from error
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"The Snowflake connector cannot {doing}: {error}.") from error
-
-
-def _from_connector(error: Any, doing: str) -> MzOrchestrationError:
-    number = int(error.errno) if isinstance(error.errno, int) and error.errno > 0 else 0
-    text = " ".join(str(error.raw_msg if getattr(error, "raw_msg", None) else error.msg or error).split())
-    details = {"errno": number, "sqlstate": error.sqlstate, "query_id": getattr(error, "sfqid", None)}
-    # Major 4 says "Failed to connect" of refused passwords too, so the number is asked first.
-    if number in _SIGN_IN:
-        return _refused_sign_in(text, details)
-    if number in _NETWORK or any(words in text.lower() for words in _UNREACHABLE):
-        return UnavailableError(
-            f"Snowflake cannot be reached: {text}",
-            hint="Check the account (or host) and the network, then try again.",
-            details=details,
-        )
-    if doing == "sign in":
-        return _refused_sign_in(text, details)
-    if number in _SESSION_GONE:
-        return UnavailableError(
-            f"The Snowflake session has ended: {text}", hint="Run the same command again.", details=details
-        )
-    if number == 2003:
-        return NotFoundError(f"Snowflake: {text}", hint="Check the name and that the role may use it.", details=details)
-    if number == 3001:
-        return CredentialsError(f"Snowflake: {text}", hint="Grant the privilege to the role.", details=details)
-    if number in (604, 630):
-        return LoadError(
-            f"Snowflake ended a statement before it was done: {text}",
-            hint="Try again, with a longer timeout if it was too slow.",
-            retryable=True,
-            details=details,
-        )
-    hints = {
-        91016: "A listed file is gone: export again; check what deletes files under the export's folder.",
-        1757: "The stage's storage integration does not allow this location.",
-        100078: "A text does not fit its column in the target: widen the column, or load into a new table.",
-        100038: "A value is no number of the target column's type: compare the target's columns with the export.",
-    }
-    return LoadError(f"Snowflake: {text}", hint=hints.get(number, ""), details=details)
-
-
-def _refused_sign_in(text: str, details: Mapping[str, Detail]) -> CredentialsError:
-    return CredentialsError(
-        f"Snowflake refused the sign-in: {text}",
-        hint="Check the user and the password, key or token.",
-        details=details,
-    )

@@ -2,19 +2,19 @@
 
 What counts is the type in the files, after the export's casts. Snowflake's reader keeps most types as they are once
 ``USE_LOGICAL_TYPE`` is on. The exceptions: jsonb is a plain string until PARSE_JSON, so is an array, which travels
-as JSON; bytea in CSV is hexadecimal text.
+as JSON; bytea in CSV is hexadecimal text. Expressions use no functions but those that a COPY INTO may call:
+https://docs.snowflake.com/en/user-guide/data-load-transform#supported-functions
 """
 
 from __future__ import annotations
 
-import shlex
-from dataclasses import dataclass
 from typing import Literal
 
 from mz_orchestration.errors import ConfigurationError
 from mz_orchestration.materialize.sql_types import CATALOG_TYPES, RANGE_TYPES
-from mz_orchestration.materialize.types import DEFAULT_SCALE, MAX_SCALE, Column
+from mz_orchestration.materialize.types import DEFAULT_SCALE, FLOAT_TYPES, MAX_SCALE, Column
 from mz_orchestration.snowflake.quoting import Sql, compose, identifier
+from mz_orchestration.snowflake.target import kind_of
 
 _DDL = {
     "boolean": "BOOLEAN",
@@ -46,43 +46,17 @@ _DDL = {
 # What an export without safe types writes in a way that no column of Snowflake means.
 _RAW_IN_PARQUET = RANGE_TYPES | {"uuid", "record"}
 _RAW_IN_CSV = frozenset(["list", "map"])
-# Types a column may have in a table that somebody else has made, by the type we would have given it.
-_ACCEPTED = {
-    "NUMBER": {"NUMBER"},
-    "FLOAT": {"FLOAT"},
-    "BOOLEAN": {"BOOLEAN"},
-    "DATE": {"DATE"},
-    "TIME": {"TIME"},
-    "TIMESTAMP_NTZ": {"TIMESTAMP_NTZ"},
-    "TIMESTAMP_LTZ": {"TIMESTAMP_LTZ", "TIMESTAMP_TZ"},
-    "BINARY": {"BINARY"},
-    "VARCHAR": {"TEXT"},
-    "VARIANT": {"VARIANT"},
-    "ARRAY": {"ARRAY", "VARIANT"},
-    "OBJECT": {"OBJECT", "VARIANT"},
-}
-_MICROSECONDS = 6
-
-
-@dataclass(frozen=True, slots=True)
-class TargetColumn:
-    """A column of an existing table.
-
-    Attributes:
-        data_type: As INFORMATION_SCHEMA spells it.
-        scale: Decimals of a NUMBER.
-        precision: Decimals of the seconds of a TIME or TIMESTAMP.
-    """
-
-    name: str
-    data_type: str
-    scale: int | None = None
-    precision: int | None = None
+_MOMENTS = frozenset(["date", "time", "timestamp", "timestamptz"])
 
 
 def column_name(column: Column) -> str:
     """Its name in Snowflake: upper case, so that it can be written without quotes there."""
-    return column.name.upper()
+    return fold(column.name)
+
+
+def fold(name: str) -> str:
+    """The name in upper case, letter by letter: it gets no longer, so what fits Materialize's 255 bytes fits here."""
+    return "".join(upper if len(upper := letter.upper()) == 1 else letter for letter in name)
 
 
 def refuse_unloadable(columns: tuple[Column, ...], format: Literal["parquet", "csv"]) -> None:
@@ -105,6 +79,15 @@ def refuse_unloadable(columns: tuple[Column, ...], format: Literal["parquet", "c
             f"Snowflake would misread these columns, which were exported without a safe type: {', '.join(raw)}.",
             hint="Export them with safe types, or cast them to a type of your choice.",
         )
+    refuse_rounding(columns, format)
+
+
+def refuse_rounding(columns: tuple[Column, ...], format: Literal["parquet", "csv"]) -> None:
+    """Refuse numbers with more decimals than any type of Snowflake keeps.
+
+    Raises:
+        ConfigurationError: There is such a column.
+    """
     rounded = [column.name for column in columns if _rounded(column, format)]
     if rounded:
         raise ConfigurationError(
@@ -132,7 +115,7 @@ def ddl_type(column: Column) -> Sql:
         return Sql("ARRAY")
     if written.type == "numeric":
         return compose("NUMBER(38,{})", DEFAULT_SCALE if written.scale is None else written.scale)
-    if written.type == "varchar" and written.length is not None:
+    if written.type in ("varchar", "char") and written.length is not None:
         # PostgreSQL counts characters, as Snowflake does.
         return compose("VARCHAR({})", written.length)
     if column.type == "uuid" and written.type == "text" and not column.array:
@@ -146,56 +129,51 @@ def _is_array(column: Column) -> bool:
 
 def needs_transform(column: Column) -> bool:
     """Whether a Parquet column must be read by an expression rather than matched by name."""
-    # What CASE_INSENSITIVE means beyond ASCII is not documented; an unmatched column would load as NULL.
-    return column.exported.type == "jsonb" or not column.name.isascii()
+    # Undocumented: what CASE_INSENSITIVE means beyond ASCII; an unmatched column would load as NULL.
+    # Documented: "an empty column value produces an error" of MATCH_BY_COLUMN_NAME, and any text may be empty.
+    return column.exported.type == "jsonb" or kind_of(ddl_type(column)) == "VARCHAR" or not column.name.isascii()
 
 
 def parquet_expression(column: Column) -> Sql:
     """Reads the column from a Parquet row ``$1``."""
-    name = identifier(column.name)
-    if _is_array(column):
-        return compose("PARSE_JSON($1:{}::VARCHAR)::ARRAY", name)
+    field = compose("$1:{}", identifier(column.name))
     if column.exported.type == "jsonb":
-        return compose("PARSE_JSON($1:{}::VARCHAR)", name)
-    return compose("$1:{}::{}", name, ddl_type(column))
+        return _parsed(column, compose("{}::VARCHAR", field))
+    ddl = ddl_type(column)
+    # Without its length, since a cast cuts what is too long where the column would refuse it.
+    return compose("{}::VARCHAR", field) if kind_of(ddl) == "VARCHAR" else compose("{}::{}", field, ddl)
 
 
 def csv_expression(column: Column, position: int) -> Sql:
     """Reads the column from field ``position`` (from 1) of a CSV record."""
     field = compose("${}", position)
-    if _is_array(column):
-        return compose("PARSE_JSON({})::ARRAY", field)
-    if column.exported.type == "jsonb":
-        return compose("PARSE_JSON({})", field)
-    if column.exported.type == "bytea":
+    written = column.exported.type
+    if written == "jsonb":
+        return _parsed(column, field)
+    if written == "bytea":
         # PostgreSQL's text form begins with \x.
         return compose("TO_BINARY(SUBSTR({}, 3), 'HEX')", field)
+    if written in FLOAT_TYPES:
+        # The one spelling of infinity that Snowflake documents.
+        return compose("REPLACE({}, 'Infinity', 'inf')::FLOAT", field)
+    if written in _MOMENTS:
+        # An explicit cast is not subject to the formats that an account or user may have set for input.
+        return compose("{}::{}", field, ddl_type(column))
     return field
 
 
-def differences(columns: tuple[Column, ...], target: list[TargetColumn]) -> list[str]:
-    """What keeps the exported columns from being loaded into an existing table, one line each."""
-    wanted = {column_name(column): column for column in columns}
-    existing = {column.name: column for column in target}
-    found = [f"{name} is missing in the table" for name in wanted if name not in existing]
-    found += [f"{name} is in the table but not in the export" for name in existing if name not in wanted]
-    for name, column in wanted.items():
-        there = existing.get(name)
-        if there is None:
-            continue
-        ddl = ddl_type(column)
-        scale = int(ddl.partition(",")[2].rstrip(")")) if ddl.startswith("NUMBER") else None
-        if there.data_type not in _ACCEPTED[ddl.partition("(")[0]]:
-            found.append(f"{name} is {there.data_type} in the table, the export needs {ddl}{_instead(column, there)}")
-        elif there.data_type == "NUMBER" and scale is not None and (there.scale or 0) < scale:
-            found.append(f"{name} keeps {there.scale or 0} decimals in the table, the export has {scale}")
-        elif there.precision is not None and there.precision < _MICROSECONDS and "(6)" in ddl:
-            found.append(f"{name} keeps {there.precision} decimals of a second in the table, the export has 6")
-    return found
+def exact_number(text: Sql, digits: int, scale: int) -> Sql:
+    """A numeric that travels as text as ``NUMBER(digits,scale)``; a value with more decimals fails, not rounds."""
+    return compose(
+        "IFF(LENGTH(RTRIM(SPLIT_PART({}, '.', 2), '0')) > {}, {} || ' has too many decimals', {})::NUMBER({},{})",
+        text,
+        scale,
+        text,
+        text,
+        digits,
+        scale,
+    )
 
 
-def _instead(column: Column, there: TargetColumn) -> str:
-    """How to export a number as what the table has, where text was the safe choice."""
-    if column.type != "numeric" or column.exported.type == "numeric" or there.data_type != "NUMBER":
-        return ""
-    return f" (or --cast {shlex.quote(f'{column.name}=numeric(38,{there.scale or 0})')}, which rounds)"
+def _parsed(column: Column, text: Sql) -> Sql:
+    return compose("PARSE_JSON({})::ARRAY" if _is_array(column) else "PARSE_JSON({})", text)

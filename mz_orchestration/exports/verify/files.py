@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from typing import TypeVar
 
 from mz_orchestration.errors import MzOrchestrationError, NotFoundError, VerificationError
 from mz_orchestration.exports.sentinel import ExportState, read_listing
@@ -25,6 +26,8 @@ from mz_orchestration.objectstore.client import ObjectInfo, ObjectStore
 from mz_orchestration.objectstore.location import Location
 from mz_orchestration.objectstore.ranges import TailReader
 
+T = TypeVar("T")
+
 ROUNDS = 3
 # Reading a footer is nearly all waiting; counting and decoding is work.
 _FOOTER_THREADS = 64
@@ -32,7 +35,7 @@ _RECORD_THREADS = 16
 _DECODE_THREADS = 4
 _NAMED = 5
 # A store that does not know conditions finds a range of a shorter object wrong.
-_CHANGED = ("PreconditionFailed", "412", "InvalidRange", "416")
+CHANGED = ("PreconditionFailed", "412", "InvalidRange", "416")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ def verify_files(
     todo = list(files)
     with _counter(store, folder, columns, csv, level) as counter:
         for _ in range(1 + ROUNDS):
-            found = _in_threads(_or_none(counter.count), todo, counter.threads)
+            found = in_threads(_or_none(counter.count), todo, counter.threads)
             changed = {file.key for file, one in zip(todo, found, strict=True) if one is None}
             for file, one in zip(todo, found, strict=True):
                 if one is not None:
@@ -138,20 +141,23 @@ def _or_none(count: Callable[[ObjectInfo], Counted]) -> Callable[[ObjectInfo], C
             return count(file)
         except MzOrchestrationError as error:
             code = error.details.get("code")
-            if code in _CHANGED or (isinstance(error, NotFoundError) and code != "NoSuchBucket"):
+            if code in CHANGED or (isinstance(error, NotFoundError) and code != "NoSuchBucket"):
                 return None
             raise
 
     return counted
 
 
-def _in_threads(
-    function: Callable[[ObjectInfo], Counted | None], items: Sequence[ObjectInfo], threads: int
-) -> list[Counted | None]:
-    """The function's answers in the order of the items; the first error, or an interrupt, ends all threads."""
-    answers: list[Counted | None] = [None] * len(items)
+def in_threads(
+    function: Callable[[ObjectInfo], T], items: Sequence[ObjectInfo], threads: int, stop: threading.Event | None = None
+) -> list[T]:
+    """The function's answers in the order of the items; the first error, or an interrupt, ends all threads.
+
+    ``stop``, if given, is set then, so that a function that takes long can look at it.
+    """
+    answers: dict[int, T] = {}
     numbers = iter(range(len(items)))
-    lock, stop = threading.Lock(), threading.Event()
+    lock, stop = threading.Lock(), stop or threading.Event()
 
     def work() -> None:
         while not stop.is_set():
@@ -171,7 +177,7 @@ def _in_threads(
                 worker.result()
         finally:
             stop.set()
-    return answers
+    return [answers[number] for number in range(len(items))]
 
 
 def _listed_again(store: ObjectStore, folder: Location, files: Mapping[str, ObjectInfo]) -> dict[str, ObjectInfo]:

@@ -40,7 +40,7 @@ _KNOWN_EXTENSIONS = frozenset(
     ]
 )
 
-_CHUNK = 1 << 20
+CHUNK = 1 << 20
 _BUFFER = 64 << 10
 _BATCH_BYTES = 8 << 20
 _BATCH_ROWS = 1024
@@ -113,24 +113,48 @@ def decode(store: ObjectStore, at: Location, file: ObjectInfo, columns: Sequence
         VerificationError: It is damaged, has other columns, or another object lies there by now.
         UnavailableError: There is no room for it in the temporary folder.
     """
-    import pyarrow
-    import pyarrow.parquet
-
-    with _kept(store.stream(at, file.etag, _CHUNK), at) as (copy, tail):
-        size = copy.tell()
-        if size != file.size:
-            raise VerificationError(f"{at} ended after {size} bytes where the listing says {file.size}.", hint=AGAIN)
-        _footer_length(tail, size, at)
-        try:
-            parquet = pyarrow.parquet.ParquetFile(copy, buffer_size=_BUFFER, page_checksum_verification=True)
-            types = _checked_types(parquet.schema_arrow, columns, at)
-            rows = sum(_decoded_rows(parquet, number, at) for number in range(parquet.num_row_groups))
-            claimed = parquet.metadata.num_rows
-        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise VerificationError(f"{at} is a damaged Parquet file: {error}.", hint=AGAIN) from error
+    with open_parquet(store.stream(at, file.etag, CHUNK), at, file.size, columns) as (parquet, types):
+        rows = sum(_decoded_rows(parquet, number, at) for number in range(parquet.num_row_groups))
+        claimed = parquet.metadata.num_rows
     if rows != claimed:
         raise VerificationError(f"{at} holds {rows} rows where its footer says {claimed}.", hint=AGAIN)
     return Counted(rows, types)
+
+
+@contextmanager
+def open_parquet(
+    chunks: Iterator[bytes], at: Location, size: int, columns: Sequence[Column]
+) -> Iterator[tuple[Any, dict[str, str]]]:
+    """A ``ParquetFile`` over all bytes of a file, kept in the temporary folder, and the types its columns have.
+
+    Raises:
+        VerificationError: It is damaged, or has other columns; also where the damage shows within the context.
+        UnavailableError: There is no room for it in the temporary folder.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    with _kept(chunks, at) as (copy, tail):
+        found = copy.tell()
+        if found != size:
+            raise VerificationError(f"{at} ended after {found} bytes where the listing says {size}.", hint=AGAIN)
+        _footer_length(tail, size, at)
+        try:
+            parquet = pyarrow.parquet.ParquetFile(copy, buffer_size=_BUFFER, page_checksum_verification=True)
+            yield parquet, _checked_types(parquet.schema_arrow, columns, at)
+        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise VerificationError(f"{at} is a damaged Parquet file: {error}.", hint=AGAIN) from error
+
+
+def column_batches(parquet: Any, number: int, name: str) -> Iterator[Any]:
+    """One column of a row group, in pieces small enough for memory.
+
+    One column after the other: the pages of a thousand columns at once fill a gigabyte.
+    """
+    group = parquet.metadata.row_group(number)
+    width = max(1, group.total_byte_size // max(1, group.num_rows))
+    size = max(1, min(_BATCH_ROWS, _BATCH_BYTES // width))
+    yield from parquet.iter_batches(size, row_groups=[number], columns=[name], use_threads=False)
 
 
 def prepare_reader() -> None:
@@ -210,16 +234,11 @@ def _no_room(at: Location, error: OSError) -> UnavailableError:
 
 
 def _decoded_rows(parquet: Any, number: int, at: Location) -> int:
-    """Rows of a row group, each of its columns decoded and as long as the footer says.
-
-    One column after the other: the pages of a thousand columns at once fill a gigabyte.
-    """
+    """Rows of a row group, each of its columns decoded and as long as the footer says."""
     group = parquet.metadata.row_group(number)
-    width = max(1, group.total_byte_size // max(1, group.num_rows))
-    size = max(1, min(_BATCH_ROWS, _BATCH_BYTES // width))
     for name in parquet.schema_arrow.names:
         rows = 0
-        for batch in parquet.iter_batches(size, row_groups=[number], columns=[name], use_threads=False):
+        for batch in column_batches(parquet, number, name):
             batch.validate(full=True)
             rows += batch.num_rows if batch.num_columns else 0
         if rows != group.num_rows:

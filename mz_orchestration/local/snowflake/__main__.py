@@ -19,9 +19,12 @@ from mz_orchestration.local.snowflake.app import Endpoints
 from mz_orchestration.local.snowflake.running import Queries
 from mz_orchestration.local.snowflake.storage import Storage
 from mz_orchestration.local.snowflake.store import Store
+from mz_orchestration.local.snowflake.users import USER, new_key_pair
 from mz_orchestration.local.statement_log import StatementLog
 
 PASSWORD = "MZ_LOCAL_SNOWFLAKE_PASSWORD"
+# A private key of user LOCAL, for clients to sign in with; new with every start.
+KEY_FILE = "rsa_key.p8"
 
 
 def _arguments() -> argparse.Namespace:
@@ -78,7 +81,9 @@ def main() -> int:
         os.environ.get("AWS_SECRET_ACCESS_KEY", ""),
     )
     storage = Storage(folder)
-    account = Account(storage, store)
+    account = Account(storage, store, password)
+    key_file = folder / KEY_FILE
+    account.users.find(USER).public_keys["RSA_PUBLIC_KEY"] = new_key_pair(key_file)
     log = StatementLog(arguments.statements, "snowflake")
     queries = Queries(account, log)
     try:
@@ -86,7 +91,7 @@ def main() -> int:
     except OSError as error:
         print(f"cannot listen on {arguments.host}:{arguments.port}: {error.strerror}", file=sys.stderr)
         return 1
-    application = Endpoints(account, queries, password).application()
+    application = Endpoints(account, queries).application()
     config = uvicorn.Config(
         application, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2
     )
@@ -95,6 +100,7 @@ def main() -> int:
     threading.Thread(target=_stop_at_end_of_input, args=(server,), daemon=True).start()
     asyncio.run(_serve(server, listener))
     queries.close()
+    key_file.unlink(missing_ok=True)
     storage.close()
     log.close()
     return 0

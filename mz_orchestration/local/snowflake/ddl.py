@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mz_orchestration.local.snowflake import errors
+from mz_orchestration.local.snowflake import errors, grants, policies
+from mz_orchestration.local.snowflake.access import SYSTEM_ROLES
 from mz_orchestration.local.snowflake.catalog import Database, Schema
 from mz_orchestration.local.snowflake.lexer import Parser
 from mz_orchestration.local.snowflake.names import display
@@ -31,18 +32,24 @@ def create_container(statement: Statement, parser: Parser, kind: str, or_replace
                 raise errors.already_exists(display(*parts))
             return Result.status(f"{display(parts[-1])} already exists, statement succeeded.")
         text = comment if isinstance(comment, str) else None
+        owned = grants.created(statement, kind)
         if kind == "DATABASE":
-            catalog.databases[parts[-1]] = Database(parts[-1], comment=text)
+            grants.require(statement, catalog.account_access, "ACCOUNT", "LOCAL", "CREATE DATABASE")
+            made = Database(parts[-1], comment=text, access=owned)
+            made.schemas["PUBLIC"].access.owner = owned.owner
+            catalog.databases[parts[-1]] = made
             context.database, context.schema = parts[-1], "PUBLIC"
         else:
             assert database is not None
-            catalog.database(database).schemas[parts[-1]] = Schema(parts[-1], comment=text)
+            home = catalog.database(database)
+            grants.require(statement, home.access, "DATABASE", display(database), "CREATE SCHEMA")
+            home.schemas[parts[-1]] = Schema(parts[-1], comment=text, access=owned)
             context.database, context.schema = database, parts[-1]
     return Result.status(f"{kind.title()} {display(parts[-1])} successfully created.")
 
 
 def drop(statement: Statement, parser: Parser, kind: str) -> Result:
-    """DROP DATABASE, SCHEMA, TABLE, STAGE or INTEGRATION."""
+    """DROP DATABASE, SCHEMA, TABLE, VIEW, STAGE, INTEGRATION, WAREHOUSE, ROLE, TAG or a policy."""
     if_exists = parser.accept("IF", "EXISTS")
     parts = parser.name()
     parser.accept_any("CASCADE", "RESTRICT")
@@ -59,25 +66,41 @@ def drop(statement: Statement, parser: Parser, kind: str) -> Result:
 
 def _drop(statement: Statement, kind: str, parts: list[str]) -> None:
     catalog, session = statement.catalog, statement.session
-    if kind == "TABLE":
+    if kind in {"TABLE", "VIEW"}:
         name = statement.name(parts, "DROP")
+        found = grants.on_table(statement, name, "OWNERSHIP", missing=kind.title())
+        if (found.query is not None) != (kind == "VIEW"):
+            there = "VIEW" if kind == "TABLE" else "TABLE"
+            raise errors.compilation(
+                "002203", "02000", f"Object found is of type '{there}', not specified type '{kind}'."
+            )
         with session.locked(name, cancel=statement.cancel) as (table,), catalog.lock:
             if session.temporary.pop(name, None) is None:
                 del catalog.schema_of(name).tables[name.object]
-            statement.storage.retire(table.version.physical)
+            if table.version.physical:
+                statement.storage.retire(table.version.physical)
         return
     with catalog.lock:
+        if kind in {"TAG", "MASKING POLICY", "ROW ACCESS POLICY"}:
+            policies.drop(statement, kind, statement.name(parts, "DROP"))
+            return
+        if kind != "ROLE":
+            access, full = grants.located(statement, kind, parts)
+            grants.require(statement, access, kind, full, "OWNERSHIP")
         match kind:
+            case "ROLE":
+                if parts[-1] not in catalog.roles or parts[-1] in SYSTEM_ROLES:
+                    raise errors.does_not_exist("Role", display(parts[-1]))
+                catalog.roles.discard(parts[-1])
+                catalog.hierarchy.forget(parts[-1])
             case "STAGE":
                 name = statement.name(parts, "DROP")
-                catalog.stage(name)
                 del catalog.schema_of(name).stages[name.object]
             case "INTEGRATION":
-                catalog.integration(parts[-1])
                 del catalog.integrations[parts[-1]]
             case "WAREHOUSE":
-                if catalog.warehouses.pop(parts[-1], "missing") == "missing":
-                    raise errors.does_not_exist("Warehouse", parts[-1])
+                del catalog.warehouses[parts[-1]]
+                catalog.warehouse_access.pop(parts[-1], None)
             case "SCHEMA":
                 database = parts[-2] if len(parts) > 1 else session.context.database
                 if database is None:
@@ -97,7 +120,8 @@ def _drop(statement: Statement, kind: str, parts: list[str]) -> None:
 def _retire(statement: Statement, schemas: list[Schema]) -> None:
     for schema in schemas:
         for table in schema.tables.values():
-            statement.storage.retire(table.version.physical)
+            if table.version.physical:
+                statement.storage.retire(table.version.physical)
 
 
 def comment(statement: Statement, parser: Parser) -> Result:
@@ -117,6 +141,7 @@ def comment(statement: Statement, parser: Parser) -> Result:
     if kind == "TABLE":
         name = statement.name(parts, "COMMENT")
         if not (if_exists and not statement.session.exists(name)):
+            grants.on_table(statement, name, "OWNERSHIP")
             with statement.session.locked(name, cancel=statement.cancel) as (table,):
                 table.comment = text
     else:

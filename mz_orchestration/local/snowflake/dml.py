@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mz_orchestration.local.snowflake import errors, results
+from mz_orchestration.local.snowflake import errors, grants, results
 from mz_orchestration.local.snowflake.catalog import Column, Name, Table, Version
 from mz_orchestration.local.snowflake.lexer import Parser
+from mz_orchestration.local.snowflake.merge import actions, merge
 from mz_orchestration.local.snowflake.names import display, duck
-from mz_orchestration.local.snowflake.queries import describe, insert_source, translate_error
+from mz_orchestration.local.snowflake.queries import describe, insert_source, refuse_text, translate_error
 from mz_orchestration.local.snowflake.results import Result
 from mz_orchestration.local.snowflake.statement import Statement
 from mz_orchestration.local.snowflake.storage import scalar
@@ -45,6 +45,7 @@ def truncate(statement: Statement, parser: Parser) -> Result:
     parser.end()
     if if_exists and not statement.session.exists(name):
         return Result.status("Statement executed successfully.", results.TRANSACTION)
+    _allowed(statement, name, "TRUNCATE")
     with statement.session.writing(name, statement.cursor, statement.cancel) as (table, work):
         empty = Version(statement.storage.create(statement.cursor, table.columns))
         _replace(statement, table, work.versions, empty)
@@ -68,8 +69,16 @@ def _target(statement: Statement, node: exp.Expression) -> tuple[Name, list[str]
     identifiers = [i for i in (table.args.get("catalog"), table.args.get("db"), table.this) if i]
     parts = [str(i.this) if i.args.get("quoted") else str(i.this).upper() for i in identifiers]
     name = statement.name(parts)
-    statement.session.find(name, display(*parts))
+    if statement.session.find(name, display(*parts)).query is not None:
+        raise errors.compilation("002037", "42601", f"Target '{display(*parts)}' is a view and cannot be changed.")
     return name, parts
+
+
+def _allowed(statement: Statement, name: Name, *privileges: str) -> None:
+    """Insist on every one of these privileges on the target, and on a warehouse."""
+    for privilege in privileges:
+        grants.on_table(statement, name, privilege)
+    grants.warehouse(statement)
 
 
 def _execute(statement: Statement, sql: str) -> int:
@@ -92,6 +101,9 @@ def _insert(statement: Statement, tree: exp.Expression) -> Result:
         first = values.find(exp.ParseJSON, exp.Anonymous, exp.Subquery)
         shown = first.sql(dialect="snowflake") if first is not None else ""
         raise errors.compilation("002014", "22000", f"Invalid expression [{shown}] in VALUES clause")
+    overwrite = bool(tree.args.get("overwrite"))
+    # By documentation OVERWRITE also needs DELETE.
+    _allowed(statement, name, "INSERT", *(["DELETE"] if overwrite else []))
     with statement.session.writing(name, statement.cursor, statement.cancel) as (table, work):
         columns = _columns(table, listed)
         translation = Translator(statement).query(source.copy())
@@ -102,21 +114,21 @@ def _insert(statement: Statement, tree: exp.Expression) -> Result:
                 "21S01",
                 f"Insert value list does not match column list expecting {len(columns)} but got {len(duck_types)}",
             )
-        for column, duck_type in zip(columns, duck_types, strict=True):
-            if column.type.duck == "JSON" and duck_type == "VARCHAR":
-                raise errors.compilation(
-                    "002023",
-                    "22000",
-                    "Expression type does not match column data type, expecting "
-                    f"{column.type.name} but got VARCHAR for column {column.name}",
-                )
-        if tree.args.get("overwrite"):
-            empty = Version(statement.storage.create(statement.cursor, table.columns))
-            _replace(statement, table, work.versions, empty)
+        refuse_text(columns, duck_types)
         converted = insert_source(translation.sql, duck_types, [c.type for c in columns])
         names = ", ".join(duck(c.name) for c in columns)
         target = work.versions[table].physical
-        count = _execute(statement, f"INSERT INTO {target} ({names}) {converted}")
+        if overwrite:
+            target = statement.storage.create(statement.cursor, table.columns)
+        try:
+            count = _execute(statement, f"INSERT INTO {target} ({names}) {converted}")
+        except errors.SnowflakeError:
+            # A statement that fails changes nothing: the rows to be replaced are still there.
+            if overwrite:
+                statement.storage.retire(target)
+            raise
+        if overwrite:
+            _replace(statement, table, work.versions, Version(target))
     return Result.counts(results.INSERT, {"rows inserted": count})
 
 
@@ -135,83 +147,24 @@ def _columns(table: Table, listed: list[exp.Expression]) -> list[Column]:
 
 def _update(statement: Statement, tree: exp.Expression) -> Result:
     name, _ = _target(statement, tree.this)
+    _allowed(statement, name, "UPDATE")
     with statement.session.writing(name, statement.cursor, statement.cancel):
         for assignment in tree.expressions:
             # DuckDB takes bare column names on the left side only.
             assignment.this.set("table", None)
-        count = _execute(statement, Translator(statement).generate(tree))
+        count = _execute(statement, Translator(statement, name).generate(tree))
     return Result.counts(results.UPDATE, {"rows updated": count, "multi-joined rows updated": 0})
 
 
 def _delete(statement: Statement, tree: exp.Expression) -> Result:
     name, _ = _target(statement, tree.this)
+    _allowed(statement, name, "DELETE")
     with statement.session.writing(name, statement.cursor, statement.cancel):
-        count = _execute(statement, Translator(statement).generate(tree))
+        count = _execute(statement, Translator(statement, name).generate(tree))
     return Result.counts(results.DELETE, {"rows deleted": count})
 
 
 def _merge(statement: Statement, tree: exp.Expression) -> Result:
     name, _ = _target(statement, tree.this)
-    branches = tree.args["whens"].expressions
-    with statement.session.writing(name, statement.cursor, statement.cancel):
-        _refuse_duplicates(statement, tree, branches)
-        for assignment in [e for w in branches for e in _assignments(w)]:
-            assignment.this.set("table", None)
-        sql = Translator(statement).generate(tree)
-        try:
-            rows = statement.cursor.execute(f"{sql} RETURNING merge_action").fetchall()
-        except Exception as error:
-            raise translate_error(error, statement) from error
-    counted = Counter(str(row[0]) for row in rows)
-    counts: dict[str, int] = {}
-    for action, label in (("INSERT", "inserted"), ("UPDATE", "updated"), ("DELETE", "deleted")):
-        if any(_action(w) == action for w in branches):
-            counts[f"rows {label}"] = counted[action]
-    return Result.counts(results.MERGE, counts)
-
-
-def _action(when: exp.Expression) -> str:
-    from sqlglot import exp
-
-    then = when.args["then"]
-    if isinstance(then, exp.Insert):
-        return "INSERT"
-    return "UPDATE" if isinstance(then, exp.Update) else "DELETE"
-
-
-def _assignments(when: exp.Expression) -> list[exp.Expression]:
-    from sqlglot import exp
-
-    then = when.args["then"]
-    return list(then.expressions) if isinstance(then, exp.Update) else []
-
-
-def _refuse_duplicates(statement: Statement, tree: exp.Expression, branches: list[exp.Expression]) -> None:
-    """A target row that several source rows would change has no right answer: Snowflake refuses."""
-    from sqlglot import exp
-
-    if not any(when.args.get("matched") for when in branches):
-        return
-    if not statement.session.parameters["ERROR_ON_NONDETERMINISTIC_MERGE"]:
-        return
-    target, source = tree.this.copy(), tree.args["using"].copy()
-    alias = target.alias_or_name
-    quoted = bool((target.args["alias"].this if target.args.get("alias") else target.this).args.get("quoted"))
-    probe = (
-        exp.select(exp.Count(this=exp.Star()))
-        .from_(target)
-        .join(source, on=tree.args["on"].copy())
-        .group_by(exp.Column(this=exp.Identifier(this="rowid"), table=exp.to_identifier(alias, quoted=quoted)))
-        .having("COUNT(*) > 1")
-        .limit(1)
-    )
-    for column in probe.find_all(exp.Column):
-        if column.name == "rowid":
-            column.this.set("physical", True)
-    sql = Translator(statement).generate(probe)
-    try:
-        duplicates = statement.cursor.execute(sql).fetchall()
-    except Exception as error:
-        raise translate_error(error, statement) from error
-    if duplicates:
-        raise errors.SnowflakeError("100090", "42P18", "Duplicate row detected during DML action")
+    _allowed(statement, name, *sorted(actions(tree)))
+    return merge(statement, tree, name)

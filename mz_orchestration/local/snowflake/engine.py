@@ -5,13 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from mz_orchestration.local.snowflake import ddl, dml, errors, queries, settings, show, stages, tables
+from mz_orchestration.local.snowflake import (
+    ddl,
+    describing,
+    dml,
+    errors,
+    file_formats,
+    grant_statements,
+    integrations,
+    policies,
+    policy_references,
+    queries,
+    query_history,
+    settings,
+    show,
+    stages,
+    tables,
+    transaction_statements,
+    user_statements,
+    views,
+)
+from mz_orchestration.local.snowflake.alter_table import alter_table
 from mz_orchestration.local.snowflake.copy_into import copy_into
 from mz_orchestration.local.snowflake.lexer import Parser, split
 from mz_orchestration.local.snowflake.results import DELETE, INSERT, UPDATE, Result
 from mz_orchestration.local.snowflake.statement import Statement
 
 _Handler: TypeAlias = Callable[[Statement, Parser], Result]
+
+# Modules that are here for the functions they register.
+_REGISTERED = (policy_references, query_history)
 
 # What Snowflake knows and this stand-in does not: an honest "unsupported" instead of a syntax error.
 _KNOWN_VERBS = {
@@ -23,27 +46,39 @@ _HANDLERS: list[tuple[tuple[str, ...], _Handler]] = [
     (("COPY", "INTO"), copy_into),
     (("LIST",), stages.list_files),
     (("LS",), stages.list_files),
+    (("SHOW", "FILE", "FORMATS"), file_formats.show),
+    (("DESC", "FILE", "FORMAT"), file_formats.describe),
+    (("DESCRIBE", "FILE", "FORMAT"), file_formats.describe),
+    (("SHOW", "TRANSACTIONS"), transaction_statements.show_transactions),
+    (("SHOW", "LOCKS"), transaction_statements.show_locks),
+    (("SHOW", "USER", "PROGRAMMATIC", "ACCESS", "TOKENS"), user_statements.show_tokens),
     (("SHOW",), show.show),
-    (("DESC",), show.describe),
-    (("DESCRIBE",), show.describe),
+    (("DESC", "USER"), user_statements.describe_user),
+    (("DESCRIBE", "USER"), user_statements.describe_user),
+    (("DESC",), describing.describe),
+    (("DESCRIBE",), describing.describe),
     (("USE",), settings.use),
     (("ALTER", "SESSION"), settings.alter_session),
-    (("BEGIN",), settings.begin),
-    (("START", "TRANSACTION"), settings.begin),
-    (("COMMIT",), settings.commit),
-    (("ROLLBACK",), settings.rollback),
+    (("BEGIN",), transaction_statements.begin),
+    (("START", "TRANSACTION"), transaction_statements.begin),
+    (("COMMIT",), transaction_statements.commit),
+    (("ROLLBACK",), transaction_statements.rollback),
     (("TRUNCATE",), dml.truncate),
     (("CALL", "SYSTEM$WAIT"), settings.wait),
     (("SELECT", "SYSTEM$WAIT"), settings.wait),
+    (("CALL",), lambda statement, parser: _call(statement, parser)),
 ]
 _DDL_HANDLERS: list[tuple[tuple[str, ...], _Handler]] = [
-    (("ALTER", "TABLE"), tables.alter_table),
-    (("ALTER", "STORAGE", "INTEGRATION"), stages.alter_integration),
-    (("ALTER", "INTEGRATION"), stages.alter_integration),
+    (("ALTER", "TABLE"), alter_table),
+    (("ALTER", "STAGE"), stages.alter_stage),
+    (("ALTER", "STORAGE", "INTEGRATION"), integrations.alter_integration),
+    (("ALTER", "INTEGRATION"), integrations.alter_integration),
     (("ALTER", "WAREHOUSE"), settings.alter_warehouse),
+    (("ALTER", "USER"), user_statements.alter_user),
+    (("DROP", "USER"), user_statements.drop_user),
     (("COMMENT",), ddl.comment),
-    (("GRANT",), settings.grant),
-    (("REVOKE",), settings.grant),
+    (("GRANT",), grant_statements.grant),
+    (("REVOKE",), grant_statements.revoke),
     (("CREATE",), lambda statement, parser: _create(statement, parser)),
     (("DROP",), lambda statement, parser: _drop(statement, parser)),
 ]
@@ -100,6 +135,14 @@ def _dispatch(statement: Statement, parser: Parser) -> Result:
     raise parser.unexpected()
 
 
+def _call(statement: Statement, parser: Parser) -> Result:
+    """CALL of a system function, which is a query of it."""
+    if not parser.token.upper.startswith("SYSTEM$"):
+        raise errors.unsupported("CALL of a procedure", statement.sql)
+    statement.sql = f"SELECT {parser.rest()}"
+    return queries.select(statement)
+
+
 def _create(statement: Statement, parser: Parser) -> Result:
     or_replace = parser.accept("OR", "REPLACE")
     kind = "TABLE"
@@ -108,25 +151,40 @@ def _create(statement: Statement, parser: Parser) -> Result:
         modifier = parser.accept_any("TEMPORARY", "TEMP")
     if modifier is not None:
         kind = "TRANSIENT" if modifier == "TRANSIENT" else "TEMPORARY"
+    special = parser.accept_any("ICEBERG", "HYBRID") if modifier is None else None
     if parser.accept("TABLE"):
-        return tables.create_table(statement, parser, kind, or_replace)
+        return tables.create_table(statement, parser, kind, or_replace, special)
     if kind != "TEMPORARY" and (container := parser.accept_any("DATABASE", "SCHEMA")):
         return ddl.create_container(statement, parser, container, or_replace)
     if modifier is None:
+        if parser.accept("VIEW"):
+            return views.create_view(statement, parser, or_replace)
+        if parser.accept("TAG"):
+            return policies.create_tag(statement, parser, or_replace)
+        if policy := policies.accept_kind(parser):
+            return policies.create_policy(statement, parser, policy, or_replace)
         if parser.accept("STAGE"):
             return stages.create_stage(statement, parser, or_replace)
         if parser.accept("STORAGE", "INTEGRATION"):
-            return stages.create_integration(statement, parser, or_replace)
+            return integrations.create_integration(statement, parser, or_replace)
+        if parser.accept("FILE", "FORMAT"):
+            return file_formats.create(statement, parser, or_replace)
         if parser.accept("WAREHOUSE"):
             return settings.create_warehouse(statement, parser)
         if parser.accept("ROLE"):
             return settings.create_role(statement, parser)
+        if parser.accept("USER"):
+            return user_statements.create_user(statement, parser, or_replace)
     raise errors.unsupported(f"CREATE {parser.token.text.upper()}", statement.sql)
 
 
 def _drop(statement: Statement, parser: Parser) -> Result:
+    if parser.accept("FILE", "FORMAT"):
+        return file_formats.drop(statement, parser)
     parser.accept("STORAGE")
-    kind = parser.accept_any("TABLE", "STAGE", "INTEGRATION", "SCHEMA", "DATABASE", "WAREHOUSE")
+    kind = policies.accept_kind(parser) or parser.accept_any(
+        "TABLE", "VIEW", "STAGE", "INTEGRATION", "SCHEMA", "DATABASE", "WAREHOUSE", "TAG", "ROLE"
+    )
     if kind is None:
         raise errors.unsupported(f"DROP {parser.token.text.upper()}", statement.sql)
     return ddl.drop(statement, parser, kind)

@@ -28,6 +28,25 @@ def does_not_exist(kind: str, name: str) -> SnowflakeError:
     return compilation("002003", sqlstate, f"{kind} '{name}' does not exist or not authorized.")
 
 
+def insufficient(kind: str, name: str) -> SnowflakeError:
+    """An object the role sees and may not use in this way."""
+    return SnowflakeError(
+        "003001",
+        "42501",
+        f"SQL access control error:\nInsufficient privileges to operate on {kind.lower()} '{name}'.",
+    )
+
+
+def no_warehouse() -> SnowflakeError:
+    """A statement that needs compute, without a warehouse the role may use."""
+    return SnowflakeError(
+        "000606",
+        "57P03",
+        "No active warehouse selected in the current session.  Select an active warehouse with the 'use warehouse' "
+        "command.",
+    )
+
+
 def cannot_use(name: str) -> SnowflakeError:
     """USE of something that is not there."""
     return compilation("002043", "02000", f"Object '{name}' does not exist, or operation cannot be performed.")
@@ -99,6 +118,21 @@ def timed_out(seconds: int) -> SnowflakeError:
         "57014",
         f"Statement reached its statement or warehouse timeout of {seconds} second(s) and was canceled.",
     )
+
+
+def lock_timeout(table: str, holder: int | None, seconds: object) -> SnowflakeError:
+    """The answer to a statement that waited for a lock for LOCK_TIMEOUT seconds."""
+    return SnowflakeError(
+        "000625",
+        "57014",
+        f"Statement has waited {seconds} seconds (LOCK_TIMEOUT) for the lock on table '{table}' held by transaction "
+        f"{holder} and was aborted.",
+    )
+
+
+def transaction_aborted(transaction_id: int) -> SnowflakeError:
+    """The answer to a statement that ran in a transaction when another session aborted it."""
+    return SnowflakeError("000615", "57014", f"Transaction '{transaction_id}' was aborted, SQL execution canceled.")
 
 
 def storage(detail: str) -> SnowflakeError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mz_orchestration.local.snowflake import errors
+from mz_orchestration.local.snowflake import errors, system_functions
 from mz_orchestration.local.snowflake.types import (
     ARRAY,
     OBJECT,
@@ -47,7 +47,15 @@ def result_type(node: exp.Expression) -> SfType | None:
 
 def replace(tree: exp.Expression, statement: Statement) -> exp.Expression:
     """The tree with Snowflake's functions and casts replaced."""
-    return tree.transform(lambda node: _replace(node, statement))
+    # What is inside comes first: a replacement contains it.
+    nodes: list[Any] = list(tree.bfs())
+    for node in reversed(nodes):
+        new = _replace(node, statement)
+        if new is not node and node is not tree:
+            node.replace(new)
+        elif new is not node:
+            tree = new
+    return tree
 
 
 def _replace(node: exp.Expression, statement: Statement) -> exp.Expression:
@@ -61,6 +69,11 @@ def _replace(node: exp.Expression, statement: Statement) -> exp.Expression:
         return exp.Div(this=node.this, expression=_call("sf_divisor", node.expression))
     if isinstance(node, exp.Bracket) and len(node.expressions) == 1:
         return _element(node)
+    if isinstance(node, exp.CountIf):
+        # The dialect's own translation is a sum, which is NULL where there are no rows.
+        return exp.Count(this=exp.Case(ifs=[exp.If(this=node.this, true=exp.Literal.number(1))]))
+    if isinstance(node, exp.HashAgg):
+        return _hash_agg(node)
     if isinstance(node, exp.ArraySize):
         return _call("sf_array_size", node.this)
     if isinstance(node, exp.Typeof):
@@ -77,7 +90,31 @@ def _replace(node: exp.Expression, statement: Statement) -> exp.Expression:
         return _to_char(node, statement)
     if isinstance(node, exp.Parameter | exp.SessionParameter):
         raise errors.unsupported(f"session variable {node.sql(dialect='snowflake')}", statement.sql)
-    return _context_function(node, statement)
+    if type(node) is exp.Anonymous and node.name.upper() == "LAST_QUERY_ID" and node.expressions:
+        query_id = statement.session.last_query_id(_integer(node.expressions[0], statement))
+        return exp.Null() if query_id is None else exp.Literal.string(query_id)
+    known = system_functions.value(node, statement)
+    return known if known is not None else _context_function(node, statement)
+
+
+def _hash_agg(node: exp.HashAgg) -> exp.Expression:
+    """A number that depends on the rows and not on their order; other numbers than Snowflake's."""
+    import sqlglot
+    from sqlglot import exp
+
+    whole = isinstance(node.this, exp.Star)
+    columns = ["*COLUMNS(*)"] if whole else [e.sql(dialect="duckdb") for e in (node.this, *node.expressions)]
+    # A sum and not an exclusive or, in which two equal rows would cancel each other out.
+    hashed = f"SUM(CAST(HASH({', '.join(columns)}) AS INT128)) % 9223372036854775807"
+    return exp.cast(sqlglot.parse_one(hashed, read="duckdb"), "BIGINT", dialect="duckdb")
+
+
+def _integer(node: exp.Expression, statement: Statement) -> int:
+    """A literal whole number."""
+    text = node.sql()
+    if not text.lstrip("-").isdecimal():
+        raise errors.unsupported(f"the argument {text}", statement.sql)
+    return int(text)
 
 
 def _element(node: exp.Bracket) -> exp.Expression:
@@ -163,7 +200,7 @@ def _context_value(name: str, statement: Statement) -> Any:
         "CURRENT_CLIENT": "local",
         "CURRENT_VERSION": statement.account.version,
         "CURRENT_SESSION": str(session.id),
-        "LAST_QUERY_ID": session.last_query_id,
+        "LAST_QUERY_ID": session.last_query_id(),
         "CURRENT_TRANSACTION": None if session.transaction is None else str(session.transaction.id),
     }.get(name, _UNKNOWN)
 

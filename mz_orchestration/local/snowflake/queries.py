@@ -87,6 +87,18 @@ def insert_source(sql: str, duck_types: Sequence[str], targets: Sequence[SfType]
     return f"SELECT {converted} FROM ({sql}) AS q({', '.join(names)})"
 
 
+def refuse_text(columns: Sequence[Column], duck_types: Sequence[str]) -> None:
+    """Refuse text for a semi-structured column: it becomes one by PARSE_JSON and not by itself."""
+    for column, duck_type in zip(columns, duck_types, strict=True):
+        if column.type.duck == "JSON" and duck_type == "VARCHAR":
+            raise errors.compilation(
+                "002023",
+                "22000",
+                "Expression type does not match column data type, expecting "
+                f"{column.type.name} but got VARCHAR for column {column.name}",
+            )
+
+
 def _sf_type(name: str, duck_type: str, hints: dict[str, SfType]) -> SfType:
     plain = types.from_duck(duck_type)
     hint = hints.get(output_name(name))

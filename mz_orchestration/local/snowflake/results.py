@@ -69,6 +69,17 @@ class Result:
                    enumerate(self.columns) if "multi-joined" not in column}  # fmt: skip
         return {names[word]: count for word, count in counted.items()}
 
+    def rows_produced(self) -> int:
+        """The rows of a query; for DML those it changed, for COPY those it loaded."""
+        rows = self.table.num_rows
+        if not INSERT <= self.kind <= COPY or not rows:
+            return rows if self.kind == SELECT else 0
+        names = [name for name, _ in self.columns]
+        if self.kind == COPY:
+            loaded = self.table.column(names.index("rows_loaded")) if "rows_loaded" in names else None
+            return sum(value or 0 for value in loaded.to_pylist()) if loaded is not None else 0
+        return sum(self.stats().values())
+
     def rowtype(self) -> list[dict[str, Any]]:
         """The columns as the wire describes them."""
         return [column_type.rowtype(name) for name, column_type in self.columns]

@@ -15,9 +15,10 @@ from mz_orchestration.local.snowflake.account import Account
 from mz_orchestration.local.snowflake.bindings import bind, without_values
 from mz_orchestration.local.snowflake.session import Session
 from mz_orchestration.local.snowflake.statement import Statement
+from mz_orchestration.local.snowflake.transactions import current_query
 from mz_orchestration.local.statement_log import Outcome, StatementLog
 
-_KEPT = 500
+_KEPT = 2000
 _THREADS = 24
 _CLOSE_WITHIN = 3.0
 # What a limit of 0 stands for in Snowflake: seven days.
@@ -26,7 +27,10 @@ _LONGEST_SECONDS = 7 * 24 * 3600
 
 @dataclass
 class Query:
-    """One submitted statement and how it goes."""
+    """One submitted statement and how it goes.
+
+    Role, warehouse, database, schema and tag are those of the session at the time.
+    """
 
     statement: Statement
     request_id: str
@@ -34,8 +38,21 @@ class Query:
     describe_only: bool = False
     done: threading.Event = field(default_factory=threading.Event)
     error: errors.SnowflakeError | None = None
+    begun: bool = False
     started: float = field(default_factory=time.time)
     ended: float | None = None
+    rows_produced: int | None = None
+    role: str = field(init=False)
+    warehouse: str | None = field(init=False)
+    database: str | None = field(init=False)
+    schema: str | None = field(init=False)
+    tag: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        session = self.statement.session
+        self.role, self.warehouse = session.role, session.warehouse
+        self.database, self.schema = session.context.database, session.context.schema
+        self.tag = str(session.parameters["QUERY_TAG"])
 
     @property
     def id(self) -> str:
@@ -43,13 +60,20 @@ class Query:
         return self.statement.query_id
 
     @property
+    def user(self) -> str:
+        """Whose query it is."""
+        return self.statement.session.user
+
+    @property
     def status(self) -> str:
         """The state by the names the monitoring endpoint uses."""
-        if not self.done.is_set():
-            return "RUNNING"
-        if self.error is None:
-            return "SUCCESS"
-        return "FAILED_WITH_ERROR"
+        if self.done.is_set():
+            return "SUCCESS" if self.error is None else "FAILED_WITH_ERROR"
+        if self.statement.cancel.is_set():
+            return "ABORTING"
+        if not self.begun:
+            return "QUEUED"
+        return "BLOCKED" if self.statement.account.transactions.is_blocked(self.id) else "RUNNING"
 
 
 class Queries:
@@ -62,6 +86,7 @@ class Queries:
         self._lock = threading.Lock()
         self._by_id: OrderedDict[str, Query] = OrderedDict()
         self._by_request: dict[str, Query] = {}
+        account.queries = self
 
     def submit(
         self,
@@ -70,31 +95,47 @@ class Queries:
         request_id: str,
         bindings: dict[str, Any] | None,
         describe_only: bool = False,
-    ) -> Query:
-        """Start a statement; a request sent again (a client's retry) is not run again."""
+        tag: str | None = None,
+    ) -> Query | None:
+        """Start a statement; a request sent again (a client's retry) is not run again. None: the session has ended."""
         with self._lock:
             if request_id and request_id in self._by_request:
                 return self._by_request[request_id]
             statement = Statement(self._account, session, sql, str(uuid.uuid4()))
             query = Query(statement, request_id, bindings, describe_only)
+            if tag is not None:
+                query.tag = str(tag)
+            if not session.enter(statement):
+                return None
             self._by_id[query.id] = query
             if request_id:
                 self._by_request[request_id] = query
-            while len(self._by_id) > _KEPT:
-                _, old = self._by_id.popitem(last=False)
-                self._by_request.pop(old.request_id, None)
+            self._forget_oldest()
         self._pool.submit(self._run, query)
         return query
 
-    def get(self, query_id: str) -> Query | None:
-        """The query of an id."""
-        with self._lock:
-            return self._by_id.get(query_id)
+    def _forget_oldest(self) -> None:
+        ended = (query for query in list(self._by_id.values()) if query.done.is_set())
+        while len(self._by_id) > _KEPT and (old := next(ended, None)) is not None:
+            del self._by_id[old.id]
+            self._by_request.pop(old.request_id, None)
 
-    def by_request(self, request_id: str) -> Query | None:
+    def get(self, query_id: str, user: str) -> Query | None:
+        """The query of an id, from whichever session of the user it came."""
+        with self._lock:
+            query = self._by_id.get(query_id)
+        return query if query is not None and query.user == user else None
+
+    def by_request(self, request_id: str, user: str) -> Query | None:
         """The query of a request."""
         with self._lock:
-            return self._by_request.get(request_id)
+            query = self._by_request.get(request_id)
+        return query if query is not None and query.user == user else None
+
+    def all(self) -> list[Query]:
+        """Every query still known, oldest first."""
+        with self._lock:
+            return [query for query in self._by_id.values() if not query.describe_only]
 
     def close(self) -> None:
         """Abort what runs and give it a moment to end."""
@@ -108,20 +149,17 @@ class Queries:
             query.done.wait(max(0.0, deadline - time.monotonic()))
 
     def _run(self, query: Query) -> None:
-        statement = query.statement
-        limit = int(statement.session.parameters["STATEMENT_TIMEOUT_IN_SECONDS"])
+        statement, session = query.statement, query.statement.session
+        query.begun = True
+        limit = int(session.parameters["STATEMENT_TIMEOUT_IN_SECONDS"])
         expired = threading.Event()
         timer = threading.Timer(limit or _LONGEST_SECONDS, _expire, (statement, expired))
         timer.daemon = True
         timer.start()
+        current_query.set(query.id)
+        transaction = session.transaction
         try:
-            if query.describe_only:
-                statement.sql = without_values(statement.sent)
-                result = engine.describe(statement)
-            else:
-                statement.sql = bind(statement.sent, query.bindings)
-                result = engine.execute(statement)
-            self._account.keep(query.id, result)
+            self._execute(query)
         except errors.SnowflakeError as error:
             query.error = error
         except Exception as error:
@@ -129,24 +167,44 @@ class Queries:
             query.error = errors.from_duckdb(error, statement.sent)
         finally:
             timer.cancel()
-        if expired.is_set() and query.error is not None and query.error.code == errors.cancelled().code:
-            query.error = errors.timed_out(limit)
+        if query.error is not None and query.error.code == errors.cancelled().code:
+            if expired.is_set():
+                query.error = errors.timed_out(limit)
+            elif transaction is not None and transaction.aborted:
+                query.error = errors.transaction_aborted(transaction.id)
         query.ended = time.time()
+        session.leave(statement)
         if not query.describe_only:
-            statement.session.last_query_id = query.id
+            session.query_ids.append(query.id)
             self._write(query)
         query.done.set()
+
+    def _execute(self, query: Query) -> None:
+        statement, faults = query.statement, self._account.faults
+        if query.describe_only:
+            statement.sql = without_values(statement.sent)
+            self._account.keep(query.id, query.user, engine.describe(statement))
+            return
+        statement.sql = bind(statement.sent, query.bindings)
+        if slow := faults.strike("slow_statements", statement.sent):
+            statement.cancel.wait(slow.seconds)
+            statement.check()
+        failing = faults.strike("fail", statement.sent)
+        if failing is not None and failing.error is not None:
+            raise failing.error
+        result = engine.execute(statement)
+        query.rows_produced = result.rows_produced()
+        self._account.keep(query.id, query.user, result)
 
     def _write(self, query: Query) -> None:
         outcome: Outcome = "ok"
         if query.error is not None:
-            outcome = "cancelled" if query.error.code == "000604" else "error"
-        session = query.statement.session
+            outcome = "cancelled" if query.error.code == errors.cancelled().code else "error"
         self._log.append(
             query.statement.sent,
-            session=str(session.id),
+            session=str(query.statement.session.id),
             outcome=outcome,
-            tag=str(session.parameters["QUERY_TAG"]) or None,
+            tag=query.tag or None,
             code=query.error.code if query.error else None,
             error=query.error.message if query.error else None,
             seconds=(query.ended or query.started) - query.started,

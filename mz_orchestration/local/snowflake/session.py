@@ -1,4 +1,4 @@
-"""A session: who is connected, its current names and parameters, its transaction and temporary tables."""
+"""A session: who is connected, its names and parameters, what runs in it, its transaction and temporary tables."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import itertools
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mz_orchestration.local.snowflake import errors
 from mz_orchestration.local.snowflake.catalog import Catalog, Context, Name, Table, Version
 from mz_orchestration.local.snowflake.storage import Storage
+from mz_orchestration.local.snowflake.transactions import Lock, Transaction, Transactions, current_query
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+    from mz_orchestration.local.snowflake.statement import Statement
 
 _ids = itertools.count(1)
 
@@ -47,20 +49,10 @@ DEFAULT_PARAMETERS: dict[str, str | int | bool] = {
 }
 
 
-@dataclass(eq=False)
-class Transaction:
-    """Uncommitted versions of tables, and the tables it holds locked."""
-
-    id: int = field(default_factory=lambda: next(_ids))
-    versions: dict[Table, Version] = field(default_factory=dict)
-    locked: set[Table] = field(default_factory=set)
-    mutex: threading.RLock = field(default_factory=threading.RLock)
-
-
 class Session:
     """One login. Statements of a session may run at the same time (asynchronous ones do)."""
 
-    def __init__(self, catalog: Catalog, storage: Storage, user: str) -> None:
+    def __init__(self, catalog: Catalog, storage: Storage, transactions: Transactions, user: str) -> None:
         self.id = next(_ids) + 10_000
         self.token = uuid.uuid4().hex
         self.master_token = uuid.uuid4().hex
@@ -69,11 +61,16 @@ class Session:
         self.warehouse: str | None = None
         self.context = Context()
         self.parameters = dict(DEFAULT_PARAMETERS)
-        self.last_query_id: str | None = None
+        self.query_ids: list[str] = []
         self.transaction: Transaction | None = None
         self.temporary: dict[Name, Table] = {}
         self._catalog = catalog
         self._storage = storage
+        self._transactions = transactions
+        self._lock_statements = threading.Lock()
+        self._statements: dict[str, Statement] = {}
+        self._last_used = time.monotonic()
+        self._closed = False
 
     @property
     def timezone(self) -> str:
@@ -100,31 +97,85 @@ class Session:
             return self.transaction.versions[table]
         return table.version
 
-    def begin(self) -> None:
+    def enter(self, statement: Statement) -> bool:
+        """Count a statement as this session's; False if the session has ended."""
+        with self._lock_statements:
+            if not self._closed:
+                self._statements[statement.query_id] = statement
+            return not self._closed
+
+    def leave(self, statement: Statement) -> None:
+        """Forget a statement that has ended."""
+        with self._lock_statements:
+            self._statements.pop(statement.query_id, None)
+            self._last_used = time.monotonic()
+
+    def idle_for(self) -> float:
+        """Seconds since the last statement ended; 0 while one runs."""
+        with self._lock_statements:
+            return 0.0 if self._statements else time.monotonic() - self._last_used
+
+    def abort_statements(self) -> int:
+        """Cancel everything that runs in this session, but the statement that asks for it; says how many there were."""
+        with self._lock_statements:
+            others = [s for query_id, s in self._statements.items() if query_id != current_query.get()]
+        for statement in others:
+            statement.abort()
+        return len(others)
+
+    def last_query_id(self, number: int = -1) -> str | None:
+        """The id of a query, counted from the first one (1, 2, …) or from the last one (-1, -2, …)."""
+        known = dict(enumerate(self.query_ids, start=1)) | dict(enumerate(self.query_ids, start=-len(self.query_ids)))
+        return known.get(number)
+
+    def begin(self, name: str | None = None) -> None:
         """Open a transaction; inside one it does nothing, as in Snowflake."""
         if self.transaction is None:
-            self.transaction = Transaction()
+            work = Transaction(self, name or str(uuid.uuid4()), explicit=True)
+            self._transactions.add(work)
+            self.transaction = work
 
     def commit(self) -> None:
         """Make the transaction's versions the tables' versions, all at once."""
-        work, self.transaction = self.transaction, None
-        if work is not None:
-            self._publish(work)
+        self._end(self.transaction, self._publish)
 
     def rollback(self) -> None:
         """Forget the transaction's versions."""
-        work, self.transaction = self.transaction, None
-        if work is not None:
-            self._forget(work)
+        self._end(self.transaction, self._forget)
+
+    def abort_transaction(self, work: Transaction) -> bool:
+        """Roll back on somebody else's behalf, cancelling what runs in the session; False if it had ended by then."""
+        work.aborted = True
+        self.abort_statements()
+        work.aborted = self._end(work, self._forget)
+        return work.aborted
+
+    def _end(self, work: Transaction | None, how: Callable[[Transaction], None]) -> bool:
+        if work is None:
+            return False
+        # A statement of the transaction that still runs (an asynchronous one) is waited for.
+        with work.mutex:
+            if self.transaction is not work:
+                return False
+            self.transaction = None
+            how(work)
+            self._transactions.remove(work)
+            return True
 
     @contextmanager
     def locked(self, *names: Name, cancel: threading.Event) -> Iterator[list[Table]]:
         """Hold these tables for a DDL statement, outside any transaction."""
-        work = Transaction()
+        work = self._one_statement()
         try:
             yield [self._lock(name, work, cancel) for name in names]
         finally:
             self._release(work)
+            self._transactions.remove(work)
+
+    def _one_statement(self) -> Transaction:
+        work = Transaction(self)
+        self._transactions.add(work)
+        return work
 
     @contextmanager
     def writing(
@@ -141,13 +192,15 @@ class Session:
         work = self.transaction
         if work is not None:
             with work.mutex:
+                if work.aborted:
+                    raise errors.transaction_aborted(work.id)
                 table = self._lock(name, work, cancel)
                 if table not in work.versions:
                     physical = self._storage.copy(cursor, table.version.physical, table.columns)
                     work.versions[table] = Version(physical, dict(table.version.history))
                 yield table, work
             return
-        work = Transaction()
+        work = self._one_statement()
         try:
             table = self._lock(name, work, cancel)
             work.versions[table] = table.version
@@ -158,27 +211,43 @@ class Session:
             raise
         finally:
             self._release(work)
+            self._transactions.remove(work)
 
     def _lock(self, name: Name, work: Transaction, cancel: threading.Event) -> Table:
         deadline = time.monotonic() + int(self.parameters["LOCK_TIMEOUT"])
-        with self._catalog.lock:
-            while True:
-                # Looked up again after each wait: a swap or a rename may have moved the name.
-                table = self.find(name)
-                if table.locked_by in (None, work.id):
-                    table.locked_by = work.id
-                    work.locked.add(table)
-                    return table
+        table = self._try_lock(name, work, 0)
+        if table is not None:
+            return table
+        with self._transactions.waiting(work, name):
+            while table is None:
+                if work.aborted:
+                    raise errors.transaction_aborted(work.id)
                 if cancel.is_set():
                     raise errors.cancelled()
-                if time.monotonic() > deadline:
-                    raise errors.SnowflakeError(
-                        "000625",
-                        "57014",
-                        f"Statement has waited {self.parameters['LOCK_TIMEOUT']} seconds (LOCK_TIMEOUT) for "
-                        f"the lock on table '{name}' held by transaction {table.locked_by} and was aborted.",
-                    )
-                self._catalog.released.wait(0.1)
+                holder = self._holder(name)
+                if holder is not None and self._transactions.is_abandoned(holder):
+                    holder.session.abort_transaction(holder)
+                elif time.monotonic() > deadline:
+                    raise errors.lock_timeout(str(name), holder.id if holder else None, self.parameters["LOCK_TIMEOUT"])
+                table = self._try_lock(name, work, 0.1)
+        return table
+
+    def _try_lock(self, name: Name, work: Transaction, patience: float) -> Table | None:
+        with self._catalog.lock:
+            # Looked up again each time: a swap or a rename may have moved the name.
+            table = self.find(name)
+            if table.locked_by not in (None, work.id):
+                self._catalog.released.wait(patience)
+                table = self.find(name)
+            if table.locked_by not in (None, work.id):
+                return None
+            table.locked_by = work.id
+            work.locks.setdefault(table, Lock(name, current_query.get()))
+            return table
+
+    def _holder(self, name: Name) -> Transaction | None:
+        with self._catalog.lock:
+            return self._transactions.get(self.find(name).locked_by)
 
     def _publish(self, work: Transaction) -> None:
         retired: list[str] = []
@@ -200,14 +269,17 @@ class Session:
 
     def _release(self, work: Transaction) -> None:
         with self._catalog.lock:
-            for table in work.locked:
+            for table in work.locks:
                 if table.locked_by == work.id:
                     table.locked_by = None
-            work.locked.clear()
+            work.locks.clear()
             self._catalog.released.notify_all()
 
     def close(self) -> None:
-        """Roll back and drop the temporary tables."""
+        """Cancel what runs, roll back and drop the temporary tables."""
+        with self._lock_statements:
+            self._closed = True
+        self.abort_statements()
         self.rollback()
         for table in self.temporary.values():
             self._storage.retire(table.version.physical)

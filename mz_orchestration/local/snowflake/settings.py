@@ -1,4 +1,4 @@
-"""Statements about the session and the account: USE, ALTER SESSION, transactions, warehouses, roles, grants."""
+"""Statements about the session and the account: USE, ALTER SESSION, warehouses, roles."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from mz_orchestration.local.snowflake import errors
 from mz_orchestration.local.snowflake.lexer import Parser, Value
 from mz_orchestration.local.snowflake.names import display
-from mz_orchestration.local.snowflake.results import DDL, SELECT, SESSION, TRANSACTION, Result
+from mz_orchestration.local.snowflake.results import SELECT, SESSION, Result
 from mz_orchestration.local.snowflake.session import DEFAULT_PARAMETERS, Session
 from mz_orchestration.local.snowflake.statement import Statement
 from mz_orchestration.local.snowflake.types import TEXT
@@ -103,33 +103,6 @@ def set_parameter(session: Session, name: str, value: Value) -> None:
     session.parameters[name] = value
 
 
-def begin(statement: Statement, parser: Parser) -> Result:
-    """BEGIN [WORK | TRANSACTION] [NAME n]."""
-    parser.accept_any("WORK", "TRANSACTION")
-    if parser.accept("NAME"):
-        parser.identifier()
-    if not parser.at_end:
-        raise errors.unsupported("BEGIN … END blocks", statement.sql)
-    statement.session.begin()
-    return Result.status(_DONE, TRANSACTION)
-
-
-def commit(statement: Statement, parser: Parser) -> Result:
-    """COMMIT [WORK]."""
-    parser.accept("WORK")
-    parser.end()
-    statement.session.commit()
-    return Result.status(_DONE, TRANSACTION)
-
-
-def rollback(statement: Statement, parser: Parser) -> Result:
-    """ROLLBACK [WORK]."""
-    parser.accept("WORK")
-    parser.end()
-    statement.session.rollback()
-    return Result.status(_DONE, TRANSACTION)
-
-
 def create_warehouse(statement: Statement, parser: Parser) -> Result:
     """CREATE WAREHOUSE: a name to use; nothing runs on it."""
     if_not_exists = parser.accept("IF", "NOT", "EXISTS")
@@ -157,7 +130,7 @@ def alter_warehouse(statement: Statement, parser: Parser) -> Result:
 
 
 def create_role(statement: Statement, parser: Parser) -> Result:
-    """CREATE ROLE: a name to use; rights are not enforced here."""
+    """CREATE ROLE: a name to use, and to grant rights to."""
     if_not_exists = parser.accept("IF", "NOT", "EXISTS")
     name = parser.identifier()
     parser.options()
@@ -167,15 +140,6 @@ def create_role(statement: Statement, parser: Parser) -> Result:
             raise errors.already_exists(display(name))
         statement.catalog.roles.add(name)
     return Result.status(f"Role {display(name)} successfully created.")
-
-
-def grant(statement: Statement, parser: Parser) -> Result:
-    """GRANT and REVOKE: recorded, not enforced."""
-    if not any(parser.looking_at(word) or word in {t.upper for t in parser.tokens} for word in ("TO", "FROM")):
-        raise parser.unexpected()
-    with statement.catalog.lock:
-        statement.catalog.grants.append(statement.sql)
-    return Result.status(_DONE, DDL)
 
 
 def wait(statement: Statement, parser: Parser) -> Result:

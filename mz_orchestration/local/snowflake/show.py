@@ -1,15 +1,16 @@
-"""SHOW and DESCRIBE."""
+"""SHOW: what there is."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from mz_orchestration.local.snowflake import errors
-from mz_orchestration.local.snowflake.catalog import Name
+from mz_orchestration.local.snowflake import errors, grants
+from mz_orchestration.local.snowflake.catalog import Name, Table
 from mz_orchestration.local.snowflake.lexer import Parser
 from mz_orchestration.local.snowflake.metadata import row_count, visible
 from mz_orchestration.local.snowflake.results import Result
+from mz_orchestration.local.snowflake.show_grants import show_future_grants, show_grants
 from mz_orchestration.local.snowflake.statement import Statement
 from mz_orchestration.local.snowflake.types import NUMBER, TEXT, TIMESTAMP_LTZ, SfType
 
@@ -22,12 +23,20 @@ def _text(*names: str) -> _Columns:
 
 _TABLES: _Columns = [
     ("created_on", TIMESTAMP_LTZ), *_text("name", "database_name", "schema_name", "kind", "comment"),
-    ("cluster_by", TEXT), ("rows", NUMBER), ("bytes", NUMBER), *_text("owner", "retention_time"),
+    ("cluster_by", TEXT), ("rows", NUMBER), ("bytes", NUMBER),
+    *_text("owner", "retention_time", "automatic_clustering", "change_tracking", "is_external", "owner_role_type",
+           "is_hybrid", "is_iceberg", "is_dynamic"),
+]  # fmt: skip
+_VIEWS: _Columns = [
+    ("created_on", TIMESTAMP_LTZ),
+    *_text("name", "reserved", "database_name", "schema_name", "owner", "comment", "text", "is_secure",
+           "is_materialized", "owner_role_type"),
 ]  # fmt: skip
 _STAGES: _Columns = [
     ("created_on", TIMESTAMP_LTZ),
     *_text("name", "database_name", "schema_name", "url", "has_credentials", "has_encryption_key", "owner",
-           "comment", "region", "type", "cloud", "notification_channel", "storage_integration"),
+           "comment", "region", "type", "cloud", "notification_channel", "storage_integration", "endpoint",
+           "owner_role_type", "directory_enabled"),
 ]  # fmt: skip
 _CONTAINERS: _Columns = [
     ("created_on", TIMESTAMP_LTZ),
@@ -35,19 +44,19 @@ _CONTAINERS: _Columns = [
 ]
 _INTEGRATIONS: _Columns = [*_text("name", "type", "category", "enabled", "comment")]
 _PARAMETERS: _Columns = _text("key", "value", "default", "level", "description", "type")
-_DESC_TABLE = _text(
-    "name", "type", "kind", "null?", "default", "primary key", "unique key", "check", "expression", "comment",
-    "policy name",
-)  # fmt: skip
-_DESC_STAGE = _text("parent_property", "property", "property_type", "property_value", "property_default")
-_DESC_INTEGRATION = _text("property", "property_type", "property_value", "property_default")
 
 
 def show(statement: Statement, parser: Parser) -> Result:
-    """SHOW TABLES, STAGES, SCHEMAS, DATABASES, INTEGRATIONS, WAREHOUSES or PARAMETERS."""
+    """SHOW TABLES, VIEWS, STAGES, SCHEMAS, DATABASES, INTEGRATIONS, WAREHOUSES, ROLES, PARAMETERS or GRANTS."""
+    if parser.accept("GRANTS"):
+        return show_grants(statement, parser)
+    if parser.accept("FUTURE", "GRANTS"):
+        return show_future_grants(statement, parser)
     parser.accept_any("TERSE")
     storage_only = parser.accept("STORAGE")
-    kind = parser.accept_any("TABLES", "STAGES", "SCHEMAS", "DATABASES", "INTEGRATIONS", "WAREHOUSES", "PARAMETERS")
+    kind = parser.accept_any(
+        "TABLES", "VIEWS", "STAGES", "SCHEMAS", "DATABASES", "INTEGRATIONS", "WAREHOUSES", "ROLES", "PARAMETERS"
+    )
     if kind is None or (storage_only and kind != "INTEGRATIONS"):
         raise errors.unsupported(f"SHOW {parser.token.text.upper()}", statement.sql)
     like = _like(parser.string()) if parser.accept("LIKE") else re.compile("")
@@ -62,6 +71,12 @@ def show(statement: Statement, parser: Parser) -> Result:
             case "TABLES":
                 rows = [r for r in _tables(statement, database, schema) if like.match(r[1])]
                 return Result.of(_TABLES, rows)
+            case "VIEWS":
+                rows = [r for r in _views(statement, database, schema) if like.match(r[1])]
+                return Result.of(_VIEWS, rows)
+            case "ROLES":
+                named = [[r, "", ""] for r in sorted(statement.catalog.roles) if like.match(r)]
+                return Result.of(_text("name", "owner", "comment"), named)
             case "STAGES":
                 rows = [r for r in _stages(statement, database, schema) if like.match(r[1])]
                 return Result.of(_STAGES, rows)
@@ -69,7 +84,7 @@ def show(statement: Statement, parser: Parser) -> Result:
                 rows = [
                     [i.name, "EXTERNAL_STAGE", "STORAGE", str(i.enabled).lower(), i.comment]
                     for i in statement.catalog.integrations.values()
-                    if like.match(i.name)
+                    if like.match(i.name) and grants.sees(statement, i.access)
                 ]
                 return Result.of(_INTEGRATIONS, rows)
             case "WAREHOUSES":
@@ -79,20 +94,6 @@ def show(statement: Statement, parser: Parser) -> Result:
             case _:
                 rows = [r for r in _containers(statement, kind, database) if like.match(r[1])]
                 return Result.of(_CONTAINERS, rows)
-
-
-def describe(statement: Statement, parser: Parser) -> Result:
-    """DESC TABLE, STAGE or INTEGRATION."""
-    parser.accept("STORAGE")
-    kind = parser.accept_any("TABLE", "STAGE", "INTEGRATION")
-    if kind is None:
-        raise errors.unsupported(f"DESCRIBE {parser.token.text.upper()}", statement.sql)
-    parts = parser.name()
-    parser.end()
-    if kind == "INTEGRATION":
-        return _describe_integration(statement, parts[-1])
-    name = statement.name(parts, "DESCRIBE")
-    return _describe_table(statement, name) if kind == "TABLE" else _describe_stage(statement, name)
 
 
 def _like(pattern: str) -> re.Pattern[str]:
@@ -121,16 +122,38 @@ def _scope(statement: Statement, parser: Parser) -> tuple[str | None, str | None
         return database, statement.catalog.schema(database, parts[-1]).name
 
 
+def _within(statement: Statement, database: str | None, schema: str | None, *, views: bool) -> list[tuple[Name, Table]]:
+    return [
+        (name, table)
+        for name, table in visible(statement)
+        if database in (None, name.database) and schema in (None, name.schema)
+        and (table.query is not None) == views
+    ]  # fmt: skip
+
+
 def _tables(statement: Statement, database: str | None, schema: str | None) -> list[list[Any]]:
     rows: list[list[Any]] = []
-    for name, table in visible(statement):
-        if database in (None, name.database) and schema in (None, name.schema):
-            count = row_count(statement, table)
-            rows.append(
-                [table.created, name.object, name.database, name.schema, table.kind, table.comment or "", "",
-                 count, count * 64, statement.session.role, "1"]
-            )  # fmt: skip
+    for name, table in _within(statement, database, schema, views=False):
+        count = row_count(statement, table)
+        rows.append(
+            [table.created, name.object, name.database, name.schema, table.kind, table.comment or "",
+             table.cluster_by or "", count, count * 64, table.access.owner, "1",
+             "ON" if table.auto_clustering else "OFF", "OFF", "N", "ROLE", _letter(table.special == "HYBRID"),
+             _letter(table.special == "ICEBERG"), "N"]
+        )  # fmt: skip
     return rows
+
+
+def _views(statement: Statement, database: str | None, schema: str | None) -> list[list[Any]]:
+    return [
+        [view.created, name.object, "", name.database, name.schema, view.access.owner, view.comment or "",
+         view.query, "false", "false", "ROLE"]
+        for name, view in _within(statement, database, schema, views=True)
+    ]  # fmt: skip
+
+
+def _letter(holds: bool) -> str:
+    return "Y" if holds else "N"
 
 
 def _stages(statement: Statement, database: str | None, schema: str | None) -> list[list[Any]]:
@@ -140,26 +163,29 @@ def _stages(statement: Statement, database: str | None, schema: str | None) -> l
             if database not in (None, home.name) or schema not in (None, inner.name):
                 continue
             for stage in inner.stages.values():
+                if not grants.sees(statement, stage.access):
+                    continue
+                cloud = {"s3": "AWS", "gcs": "GCP"}.get(stage.url.partition("://")[0])
                 rows.append(
-                    [stage.created, stage.name, home.name, inner.name, stage.url,
-                     "Y" if stage.key_id else "N", "N", statement.session.role, stage.comment or "", "local",
-                     "EXTERNAL", "AWS", None, stage.integration]
+                    [stage.created, stage.name, home.name, inner.name, stage.url, _letter(bool(stage.key_id)), "N",
+                     stage.access.owner, stage.comment or "", "local" if cloud == "AWS" else None, "EXTERNAL", cloud,
+                     None, stage.integration, stage.endpoint, "ROLE", "N"]
                 )  # fmt: skip
     return rows
 
 
 def _containers(statement: Statement, kind: str, database: str | None) -> list[list[Any]]:
-    context, role = statement.session.context, statement.session.role
-    homes = statement.catalog.databases.values()
+    context = statement.session.context
+    homes = [h for h in statement.catalog.databases.values() if grants.sees(statement, h.access)]
     if kind == "DATABASES":
         return [
-            [h.created, h.name, "N", "Y" if h.name == context.database else "N", "", role, h.comment or "", ""]
+            [h.created, h.name, "N", _letter(h.name == context.database), "", h.access.owner, h.comment or "", ""]
             for h in homes
         ]
     return [
-        [s.created, s.name, "N", "Y" if (h.name, s.name) == (context.database, context.schema) else "N",
-         h.name, role, s.comment or "", ""]
-        for h in homes if database in (None, h.name) for s in h.schemas.values()
+        [s.created, s.name, "N", _letter((h.name, s.name) == (context.database, context.schema)),
+         h.name, s.access.owner, s.comment or "", ""]
+        for h in homes if database in (None, h.name) for s in h.schemas.values() if grants.sees(statement, s.access)
     ]  # fmt: skip
 
 
@@ -174,50 +200,3 @@ def _parameters(statement: Statement, like: re.Pattern[str]) -> Result:
 
 def _shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _describe_table(statement: Statement, name: Name) -> Result:
-    table = statement.session.find(name)
-    return Result.of(
-        _DESC_TABLE,
-        [
-            [c.name, c.type.ddl, "COLUMN", "Y" if c.nullable else "N", c.default, "N", "N", None, None,
-             c.comment, None]
-            for c in table.columns
-        ],
-    )  # fmt: skip
-
-
-def _describe_stage(statement: Statement, name: Name) -> Result:
-    with statement.catalog.lock:
-        stage = statement.catalog.stage(name)
-    url = stage.url.replace('"', '\\"')
-    return Result.of(
-        _DESC_STAGE,
-        [
-            ["STAGE_FILE_FORMAT", "TYPE", "String", "CSV", "CSV"],
-            ["STAGE_COPY_OPTIONS", "ON_ERROR", "String", "ABORT_STATEMENT", "ABORT_STATEMENT"],
-            ["STAGE_LOCATION", "URL", "String", f'["{url}"]', ""],
-            ["STAGE_INTEGRATION", "STORAGE_INTEGRATION", "String", stage.integration or "", ""],
-            ["STAGE_CREDENTIALS", "AWS_KEY_ID", "String", stage.key_id or "", ""],
-            ["DIRECTORY", "ENABLE", "Boolean", "false", "false"],
-        ],
-    )
-
-
-def _describe_integration(statement: Statement, name: str) -> Result:
-    with statement.catalog.lock:
-        found = statement.catalog.integration(name)
-    return Result.of(
-        _DESC_INTEGRATION,
-        [
-            ["ENABLED", "Boolean", str(found.enabled).lower(), "false"],
-            ["STORAGE_PROVIDER", "String", "S3", ""],
-            ["STORAGE_ALLOWED_LOCATIONS", "List", ",".join(found.allowed), "[]"],
-            ["STORAGE_BLOCKED_LOCATIONS", "List", ",".join(found.blocked), "[]"],
-            ["STORAGE_AWS_IAM_USER_ARN", "String", "arn:aws:iam::123456789012:user/snowflake", ""],
-            ["STORAGE_AWS_ROLE_ARN", "String", found.role_arn, ""],
-            ["STORAGE_AWS_EXTERNAL_ID", "String", found.external_id, ""],
-            ["COMMENT", "String", found.comment or "", ""],
-        ],
-    )

@@ -1,13 +1,12 @@
-"""Storage integrations, stages and LIST."""
+"""Stages over S3, GCS and S3-compatible stores, and LIST."""
 
 from __future__ import annotations
 
 import re
-import uuid
 from dataclasses import replace
 
-from mz_orchestration.local.snowflake import errors
-from mz_orchestration.local.snowflake.catalog import Integration, Stage
+from mz_orchestration.local.snowflake import errors, grants
+from mz_orchestration.local.snowflake.catalog import Stage
 from mz_orchestration.local.snowflake.lexer import Parser, Value
 from mz_orchestration.local.snowflake.names import display
 from mz_orchestration.local.snowflake.results import Result
@@ -16,11 +15,13 @@ from mz_orchestration.local.snowflake.store import check_location, parse_url
 from mz_orchestration.local.snowflake.types import NUMBER, TEXT
 
 _STAGE_PATH = re.compile(r'@((?:"(?:[^"]|"")*"|[^./"]+)(?:\.(?:"(?:[^"]|"")*"|[^./"]+)){0,2})(?:/(.*))?\Z', re.DOTALL)
-_INTEGRATION_OPTIONS = {
-    "TYPE", "STORAGE_PROVIDER", "ENABLED", "STORAGE_AWS_ROLE_ARN", "STORAGE_ALLOWED_LOCATIONS",
-    "STORAGE_BLOCKED_LOCATIONS", "STORAGE_AWS_EXTERNAL_ID", "COMMENT",
+_STAGE_OPTIONS = {
+    "URL", "STORAGE_INTEGRATION", "CREDENTIALS", "ENDPOINT", "FILE_FORMAT", "DIRECTORY", "ENCRYPTION", "COMMENT",
 }  # fmt: skip
-_STAGE_OPTIONS = {"URL", "STORAGE_INTEGRATION", "CREDENTIALS", "COMMENT"}
+# The scheme of the locations a provider's integration can allow.
+SCHEMES = {"S3": "s3", "GCS": "gcs"}
+# A bare host name: neither scheme nor port nor path.
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\Z")
 
 
 def stage_path(statement: Statement, token: str) -> tuple[Stage, str]:
@@ -31,107 +32,129 @@ def stage_path(statement: Statement, token: str) -> tuple[Stage, str]:
     if match is None:
         raise errors.syntax(statement.sql, statement.sql.find(token), token)
     name = statement.name(Parser(match[1]).name(), "COPY")
-    with statement.catalog.lock:
-        return statement.catalog.stage(name), match[2] or ""
-
-
-def create_integration(statement: Statement, parser: Parser, or_replace: bool) -> Result:
-    """CREATE STORAGE INTEGRATION for S3."""
-    if_not_exists = parser.accept("IF", "NOT", "EXISTS")
-    name = parser.identifier()
-    options = parser.options()
-    parser.end()
-    _known(statement, options, _INTEGRATION_OPTIONS)
-    if options.get("TYPE") != "EXTERNAL_STAGE":
-        raise errors.invalid_value("TYPE", options.get("TYPE"))
-    if str(options.get("STORAGE_PROVIDER")).upper() != "S3":
-        raise errors.unsupported(f"STORAGE_PROVIDER {options.get('STORAGE_PROVIDER')}", statement.sql)
-    role, enabled = options.get("STORAGE_AWS_ROLE_ARN"), options.get("ENABLED")
-    if not isinstance(role, str) or not isinstance(enabled, bool):
-        missing = "STORAGE_AWS_ROLE_ARN" if not isinstance(role, str) else "ENABLED"
-        raise errors.compilation("002029", "42601", f"Missing option(s): [{missing}]")
-    allowed = _locations(options.get("STORAGE_ALLOWED_LOCATIONS"), "STORAGE_ALLOWED_LOCATIONS")
-    if not allowed:
-        raise errors.compilation("002029", "42601", "Missing option(s): [STORAGE_ALLOWED_LOCATIONS]")
-    external_id = options.get("STORAGE_AWS_EXTERNAL_ID")
-    integration = Integration(
-        name,
-        role,
-        allowed,
-        _locations(options.get("STORAGE_BLOCKED_LOCATIONS"), "STORAGE_BLOCKED_LOCATIONS"),
-        external_id if isinstance(external_id, str) else f"LOCAL_SFCRole=1_{uuid.uuid4().hex}",
-        enabled,
-        _string(options.get("COMMENT")),
-    )
-    with statement.catalog.lock:
-        if name in statement.catalog.integrations and not or_replace:
-            if not if_not_exists:
-                raise errors.already_exists(display(name))
-            return Result.status(f"{display(name)} already exists, statement succeeded.")
-        statement.catalog.integrations[name] = integration
-    return Result.status(f"Integration {display(name)} successfully created.")
-
-
-def alter_integration(statement: Statement, parser: Parser) -> Result:
-    """ALTER STORAGE INTEGRATION … SET."""
-    parser.accept("IF", "EXISTS")
-    name = parser.identifier()
-    parser.expect("SET")
-    options = parser.options()
-    parser.end()
-    _known(statement, options, _INTEGRATION_OPTIONS - {"TYPE", "STORAGE_PROVIDER"})
-    with statement.catalog.lock:
-        found = statement.catalog.integration(name)
-        for key, value in options.items():
-            match key:
-                case "ENABLED":
-                    found = replace(found, enabled=value is True)
-                case "STORAGE_ALLOWED_LOCATIONS":
-                    found = replace(found, allowed=_locations(value, key))
-                case "STORAGE_BLOCKED_LOCATIONS":
-                    found = replace(found, blocked=_locations(value, key))
-                case "STORAGE_AWS_ROLE_ARN":
-                    found = replace(found, role_arn=str(value))
-                case "STORAGE_AWS_EXTERNAL_ID":
-                    found = replace(found, external_id=str(value))
-                case _:
-                    found = replace(found, comment=_string(value))
-        statement.catalog.integrations[name] = found
-    return Result.status("Statement executed successfully.")
+    return grants.on_stage(statement, name), match[2] or ""
 
 
 def create_stage(statement: Statement, parser: Parser, or_replace: bool) -> Result:
-    """CREATE STAGE over an S3 location."""
+    """CREATE STAGE over a cloud location."""
     if_not_exists = parser.accept("IF", "NOT", "EXISTS")
     name = statement.name(parser.name(), "CREATE STAGE")
+    options = _options(statement, parser)
+    if not isinstance(options.get("URL"), str):
+        raise errors.unsupported("internal stage (CREATE STAGE without URL)", statement.sql)
+    grants.enter(statement, name, "CREATE STAGE")
+    with statement.catalog.lock:
+        stages = statement.catalog.schema_of(name).stages
+        stage = _changed(Stage(name.object, ""), options)
+        _check(statement, stage)
+        if name.object in stages and if_not_exists:
+            return Result.status(f"{display(name.object)} already exists, statement succeeded.")
+        if name.object in stages and not or_replace:
+            raise errors.already_exists(str(name))
+        stages[name.object] = replace(stage, access=grants.created(statement, "STAGE", name))
+    return Result.status(f"Stage area {display(name.object)} successfully created.")
+
+
+def alter_stage(statement: Statement, parser: Parser) -> Result:
+    """ALTER STAGE SET … or RENAME TO."""
+    if_exists = parser.accept("IF", "EXISTS")
+    name = statement.name(parser.name(), "ALTER")
+    catalog = statement.catalog
+    with catalog.lock:
+        stages = catalog.schema_of(name).stages
+        if if_exists and name.object not in stages:
+            return Result.status("Statement executed successfully.")
+        stage = grants.on_stage(statement, name)
+        grants.require(statement, stage.access, "STAGE", str(name), "OWNERSHIP")
+        if parser.accept("RENAME", "TO"):
+            other = statement.name(parser.name(), "ALTER")
+            parser.end()
+            target = catalog.schema_of(other).stages
+            if other.object in target:
+                raise errors.already_exists(str(other))
+            target[other.object] = replace(stages.pop(name.object), name=other.object)
+        else:
+            parser.expect("SET")
+            changed = _changed(stage, _options(statement, parser))
+            _check(statement, changed)
+            stages[name.object] = changed
+    return Result.status("Statement executed successfully.")
+
+
+def _options(statement: Statement, parser: Parser) -> dict[str, Value]:
     options = parser.options()
     parser.end()
-    _known(statement, options, _STAGE_OPTIONS)
-    url, integration = options.get("URL"), options.get("STORAGE_INTEGRATION")
-    if not isinstance(url, str):
-        raise errors.unsupported("internal stage (CREATE STAGE without URL)", statement.sql)
-    parse_url(url)
-    credentials = options.get("CREDENTIALS")
-    keys = credentials if isinstance(credentials, dict) else {}
-    with statement.catalog.lock:
-        if isinstance(integration, str):
-            found = statement.catalog.integration(integration)
-            check_location(url, found.allowed, found.blocked, found.name)
-        stage = Stage(
-            name.object,
-            url,
-            integration if isinstance(integration, str) else None,
-            _string(keys.get("AWS_KEY_ID")),
-            _string(keys.get("AWS_SECRET_KEY")),
-            _string(options.get("COMMENT")),
+    known(statement, options, _STAGE_OPTIONS)
+    directory, encryption = options.get("DIRECTORY"), options.get("ENCRYPTION")
+    if isinstance(directory, dict) and directory.get("ENABLE", False) is not False:
+        raise errors.unsupported("DIRECTORY = (ENABLE = TRUE)", statement.sql)
+    if isinstance(encryption, dict) and "MASTER_KEY" in encryption:
+        raise errors.unsupported("client-side ENCRYPTION", statement.sql)
+    return options
+
+
+def _changed(stage: Stage, options: dict[str, Value]) -> Stage:
+    """The stage with the options put in."""
+    for key, value in options.items():
+        match key:
+            case "URL" if isinstance(value, str):
+                stage = replace(stage, url=value)
+            case "STORAGE_INTEGRATION" if isinstance(value, str):
+                stage = replace(stage, integration=value, key_id=None, secret=None)
+            case "CREDENTIALS" if isinstance(value, dict):
+                keys = [string(value.get(word)) for word in ("AWS_KEY_ID", "AWS_SECRET_KEY")]
+                stage = replace(stage, key_id=keys[0], secret=keys[1], integration=None)
+            case "ENDPOINT" if isinstance(value, str):
+                stage = replace(stage, endpoint=value)
+            case "FILE_FORMAT" if isinstance(value, dict):
+                stage = replace(stage, file_format=value)
+            case "FILE_FORMAT" if isinstance(value, str):
+                stage = replace(stage, file_format={"FORMAT_NAME": value})
+            case "COMMENT":
+                stage = replace(stage, comment=string(value))
+            case "DIRECTORY" | "ENCRYPTION":
+                pass
+            case _:
+                raise errors.invalid_value(key, value)
+    if "STORAGE_INTEGRATION" in options and "CREDENTIALS" in options:
+        raise errors.compilation(
+            "002301", "42601", "STORAGE_INTEGRATION and CREDENTIALS cannot be used together in a stage."
         )
-        stages = statement.catalog.schema_of(name).stages
-        if name.object in stages and not or_replace:
-            if not if_not_exists:
-                raise errors.already_exists(str(name))
-            return Result.status(f"{display(name.object)} already exists, statement succeeded.")
-        stages[name.object] = stage
-    return Result.status(f"Stage area {display(name.object)} successfully created.")
+    return stage
+
+
+def _check(statement: Statement, stage: Stage) -> None:
+    """What a location demands by documentation. Where that gives no number, the number here is a guess."""
+    parse_url(stage.url)
+    scheme = stage.url.partition("://")[0]
+    if scheme == "s3compat":
+        _check_compatible(stage)
+        return
+    if stage.endpoint is not None:
+        raise errors.compilation("002301", "42601", f"ENDPOINT is not a valid option for a stage over {scheme}://.")
+    if stage.integration is None:
+        if scheme == "gcs":
+            raise errors.compilation("002029", "42601", "Missing option(s): [STORAGE_INTEGRATION]")
+        return
+    found = statement.catalog.integration(stage.integration)
+    grants.require(statement, found.access, "INTEGRATION", display(found.name), "USAGE")
+    check_location(stage.url, found.allowed, found.blocked, found.name)
+    if SCHEMES[found.provider] != scheme:
+        # An allowed location '*' says nothing about the cloud.
+        check_location(stage.url, (), (), found.name)
+
+
+def _check_compatible(stage: Stage) -> None:
+    if stage.integration is not None:
+        raise errors.compilation(
+            "002301", "42601", "STORAGE_INTEGRATION is not supported for s3compat:// locations; use CREDENTIALS."
+        )
+    if stage.endpoint is None:
+        raise errors.compilation("002029", "42601", "Missing option(s): [ENDPOINT]")
+    if not stage.key_id or not stage.secret:
+        raise errors.compilation("002029", "42601", "Missing option(s): [CREDENTIALS]")
+    if not _HOST.match(stage.endpoint):
+        raise errors.invalid_value("ENDPOINT", stage.endpoint)
 
 
 def list_files(statement: Statement, parser: Parser) -> Result:
@@ -141,7 +164,7 @@ def list_files(statement: Statement, parser: Parser) -> Result:
     stage, path = stage_path(statement, parser.take().text)
     options = parser.options()
     parser.end()
-    _known(statement, options, {"PATTERN"})
+    known(statement, options, {"PATTERN"})
     files = statement.account.store.files(statement.catalog, stage, path, None)
     pattern = options.get("PATTERN")
     if isinstance(pattern, str):
@@ -163,22 +186,13 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
         ) from error
 
 
-def _locations(value: Value, option: str) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-        raise errors.invalid_value(option, value)
-    for place in value:
-        if place != "*":
-            parse_url(str(place))
-    return tuple(str(v) for v in value)
-
-
-def _string(value: Value) -> str | None:
+def string(value: Value) -> str | None:
+    """The value if it is text."""
     return value if isinstance(value, str) else None
 
 
-def _known(statement: Statement, options: dict[str, Value], known: set[str]) -> None:
-    unknown = sorted(set(options) - known)
+def known(statement: Statement, options: dict[str, Value], names: set[str]) -> None:
+    """Refuse options that this stand-in does not know."""
+    unknown = sorted(set(options) - names)
     if unknown:
         raise errors.unsupported(f"option {unknown[0]}", statement.sql)

@@ -27,12 +27,18 @@ class Statement:
     sql: str
     query_id: str
     cancel: threading.Event = field(default_factory=threading.Event)
+    acting_role: str | None = None
     sent: str = field(init=False)
     cursor: DuckDBPyConnection = field(init=False)
 
     def __post_init__(self) -> None:
         # What the client sent, before parameters are put in: for the log and for messages.
         self.sent = self.sql
+
+    @property
+    def role(self) -> str:
+        """The role whose rights count: the session's, or inside a view that of its owner."""
+        return self.acting_role or self.session.role
 
     @property
     def catalog(self) -> Catalog:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +19,12 @@ from mz_orchestration.local.snowflake.catalog import Catalog, Stage
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_URL = re.compile(r"s3://([^/]+)/?(.*)\Z", re.DOTALL)
+# Whatever the scheme, the objects are in the one local store.
+_URL = re.compile(r"(s3|s3gov|s3china|s3compat|gcs)://([^/]+)/?(.*)\Z", re.DOTALL)
 _FEW = 8
+_THREADS = 8
+_AHEAD = 32
+_DELETED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -28,19 +36,33 @@ class StoredFile:
     size: int
     etag: str
     modified: datetime
+    scheme: str = "s3"
 
     @property
     def url(self) -> str:
         """The name LIST and COPY INTO show."""
-        return f"s3://{self.bucket}/{self.key}"
+        return f"{self.scheme}://{self.bucket}/{self.key}"
+
+    @property
+    def content_key(self) -> str:
+        """What METADATA$FILE_CONTENT_KEY shows."""
+        return self.etag.strip('"')
+
+
+@dataclass(frozen=True)
+class FetchedFile:
+    """An object with its local copy."""
+
+    stored: StoredFile
+    path: Path
 
 
 def parse_url(url: str) -> tuple[str, str]:
-    """Bucket and key prefix of an ``s3://`` address."""
+    """Bucket and key prefix of an address such as ``s3://…``."""
     match = _URL.match(url)
     if match is None:
         raise errors.compilation("001011", "22000", f"invalid URL prefix found in: '{url}'")
-    return match[1], match[2]
+    return match[2], match[3]
 
 
 class Store:
@@ -61,14 +83,18 @@ class Store:
             path: what follows the stage's name; matched as a bare prefix.
             names: the FILES list; a missing one is an error.
         """
-        bucket, base = parse_url(self.authorise(catalog, stage, path))
+        url = self.authorise(catalog, stage, path)
+        bucket, base = parse_url(url)
+        scheme = url.partition("://")[0]
         client = self.client(stage)
         try:
             if names is None:
-                return list(_listing(client, bucket, base))
+                return [replace(file, scheme=scheme) for file in _listing(client, bucket, base)]
             if len(names) <= _FEW:
-                return [_head(client, bucket, base + name) for name in names]
-            known = {file.key: file for file in _listing(client, bucket, base)}
+                return [_head(client, scheme, bucket, base + name) for name in names]
+            # One page of a listing answers for a thousand files; keys are told apart character by character.
+            shared = os.path.commonprefix(names)  # noqa: RUF071
+            known = {file.key: replace(file, scheme=scheme) for file in _listing(client, bucket, base + shared)}
         except errors.SnowflakeError:
             raise
         except Exception as error:
@@ -76,13 +102,39 @@ class Store:
             raise _refused(error, bucket) from error
         missing = next((name for name in names if base + name not in known), None)
         if missing is not None:
-            raise errors.remote_file_not_found(f"s3://{bucket}/{base}{missing}")
+            raise errors.remote_file_not_found(f"{scheme}://{bucket}/{base}{missing}")
         return [known[base + name] for name in names]
 
-    def fetch(self, stage: Stage, file: StoredFile, target: Path) -> None:
-        """Copy an object into a local file."""
+    def fetch_all(self, stage: Stage, files: Sequence[StoredFile], folder: Path) -> Generator[FetchedFile, None, None]:
+        """Copy objects into local files, in order, some ahead of the caller; each is named by its position."""
+        client = self.client(stage)
+        waiting: deque[tuple[FetchedFile, Future[None]]] = deque()
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="fetch") as pool:
+            try:
+                for position, file in enumerate(files):
+                    fetched = FetchedFile(file, folder / str(position))
+                    waiting.append((fetched, pool.submit(self._fetch, client, file, fetched.path)))
+                    if len(waiting) >= _AHEAD:
+                        yield _arrived(waiting)
+                while waiting:
+                    yield _arrived(waiting)
+            finally:
+                for _, future in waiting:
+                    future.cancel()
+
+    def purge(self, stage: Stage, files: Sequence[StoredFile]) -> None:
+        """Delete loaded objects; as there, what cannot be deleted stays and nobody is told."""
+        client = self.client(stage)
+        for first in range(0, len(files), _DELETED_AT_ONCE):
+            chunk = files[first : first + _DELETED_AT_ONCE]
+            with contextlib.suppress(Exception):
+                client.delete_objects(
+                    Bucket=chunk[0].bucket, Delete={"Objects": [{"Key": f.key} for f in chunk], "Quiet": True}
+                )
+
+    def _fetch(self, client: S3Client, file: StoredFile, target: Path) -> None:
         try:
-            answer = self.client(stage).get_object(Bucket=file.bucket, Key=file.key, IfMatch=file.etag)
+            answer = client.get_object(Bucket=file.bucket, Key=file.key, IfMatch=file.etag)
             with target.open("wb") as out:
                 for chunk in answer["Body"].iter_chunks(1 << 20):
                     out.write(chunk)
@@ -139,6 +191,12 @@ def check_location(
         )
 
 
+def _arrived(waiting: deque[tuple[FetchedFile, Future[None]]]) -> FetchedFile:
+    fetched, future = waiting.popleft()
+    future.result()
+    return fetched
+
+
 def _listing(client: S3Client, bucket: str, prefix: str) -> Iterator[StoredFile]:
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", []):
@@ -146,14 +204,14 @@ def _listing(client: S3Client, bucket: str, prefix: str) -> Iterator[StoredFile]
                 yield StoredFile(bucket, entry["Key"], entry["Size"], entry["ETag"], entry["LastModified"])
 
 
-def _head(client: S3Client, bucket: str, key: str) -> StoredFile:
+def _head(client: S3Client, scheme: str, bucket: str, key: str) -> StoredFile:
     try:
         answer = client.head_object(Bucket=bucket, Key=key)
     except Exception as error:
         if _status(error) == 404:
-            raise errors.remote_file_not_found(f"s3://{bucket}/{key}") from error
+            raise errors.remote_file_not_found(f"{scheme}://{bucket}/{key}") from error
         raise
-    return StoredFile(bucket, key, answer["ContentLength"], answer["ETag"], answer["LastModified"])
+    return StoredFile(bucket, key, answer["ContentLength"], answer["ETag"], answer["LastModified"], scheme)
 
 
 def _status(error: Exception) -> int | None:

@@ -8,19 +8,14 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mz_orchestration.local.snowflake import errors, functions, metadata
-from mz_orchestration.local.snowflake.catalog import Table
+from mz_orchestration.local.snowflake import errors, functions, grants, metadata, table_functions
+from mz_orchestration.local.snowflake.catalog import Name, Table
 from mz_orchestration.local.snowflake.names import decode, display, encode
 from mz_orchestration.local.snowflake.statement import Statement
 from mz_orchestration.local.snowflake.types import SfType
 
 if TYPE_CHECKING:
     from sqlglot import exp
-
-RESULT_SCAN = "@RESULT_SCAN:"
-_RESULT_SCAN = re.compile(
-    r"\bTABLE\s*\(\s*RESULT_SCAN\s*\(\s*(?:'([^']*)'|LAST_QUERY_ID\s*\(\s*\))\s*\)\s*\)", re.IGNORECASE
-)
 
 # sqlglot logs what it cannot translate; here that is either answered as an error or harmless.
 logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
@@ -32,9 +27,8 @@ def parse(sql: str) -> exp.Expression:
     from sqlglot import exp
     from sqlglot.errors import ParseError, TokenError
 
-    text = _RESULT_SCAN.sub(lambda m: f'"{RESULT_SCAN}{m[1] or ""}"', sql)
     try:
-        tree = sqlglot.parse_one(text, read="snowflake")
+        tree = sqlglot.parse_one(sql, read="snowflake")
     except ParseError as error:
         detail = error.errors[0] if error.errors else {}
         found = str(detail.get("highlight") or "")
@@ -57,11 +51,16 @@ class Translation:
 
 
 class Translator:
-    """Translates the trees of one statement; the tables it meets are those its session sees."""
+    """Translates the trees of one statement; the tables it meets are those its session sees.
 
-    def __init__(self, statement: Statement) -> None:
+    The ``target`` of a DML statement is the one table it need not have the right to read.
+    """
+
+    def __init__(self, statement: Statement, target: Name | None = None) -> None:
         self._statement = statement
+        self._target = target
         self.sources: list[Table] = []
+        self._answered: dict[str, SfType] = {}
 
     def query(self, tree: exp.Expression) -> Translation:
         """A SELECT (or UNION, VALUES, WITH …) as DuckDB's SQL."""
@@ -73,7 +72,8 @@ class Translator:
             select = select.this
         if isinstance(select, exp.Select):
             _name_projections(select)
-        return Translation(self.generate(tree), hints)
+        sql = self.generate(tree)
+        return Translation(sql, {**self._answered, **hints})
 
     def generate(self, tree: exp.Expression) -> str:
         """Any tree as DuckDB's SQL."""
@@ -88,6 +88,7 @@ class Translator:
         """Put physical names in the place of table names, keeping the old name as alias."""
         from sqlglot import exp
 
+        self._call_table_functions(tree)
         local = {_upper(cte.args["alias"].this) for cte in tree.find_all(exp.CTE)}
         for table in list(tree.find_all(exp.Table)):
             if table.args.get("physical"):
@@ -102,18 +103,51 @@ class Translator:
             for part in ("db", "catalog"):
                 column.set(part, None)
 
+    def _call_table_functions(self, tree: exp.Expression) -> None:
+        """Put the answer of each registered table function in its place, as a table of this statement."""
+        from sqlglot import exp
+
+        for source in list(tree.find_all(exp.TableFromRows)):
+            call = table_functions.called(source.this)
+            if call is None:
+                continue
+            answer = table_functions.answer(self._statement, *call, self._value)
+            self._answered |= dict(answer.columns)
+            table = exp.Table(this=exp.to_identifier("t"), alias=source.args.get("alias"))
+            for part in ("joins", "laterals", "pivots"):
+                table.set(part, source.args.get(part))
+            self._rename(table, metadata.register(self._statement, answer), call[1].name.upper())
+            table.set("physical", True)
+            source.replace(table)
+
+    def _value(self, expression: exp.Expression) -> Any:
+        """The value of an argument of a table function."""
+        from sqlglot import exp
+
+        if isinstance(expression, exp.Literal):
+            text = str(expression.this)
+            return text if expression.is_string or not text.isdigit() else int(text)
+        # Fetched to the end: a connection with an unfinished result takes no other work.
+        rows = self._statement.cursor.execute(self.query(exp.select(expression.copy())).sql).fetchall()
+        return rows[0][0] if rows else None
+
     def physical(self, parts: list[str]) -> str:
         """What to read for a table name: a physical table or a view of metadata."""
         statement = self._statement
-        if parts[-1].startswith(RESULT_SCAN):
-            query_id = parts[-1][len(RESULT_SCAN) :] or statement.session.last_query_id or ""
-            return metadata.register(statement, statement.account.result(query_id))
         if len(parts) > 1 and parts[-2] == "INFORMATION_SCHEMA":
             name = statement.name(parts)
             return metadata.register(statement, metadata.information_schema(statement, name))
         name = statement.name(parts)
         table = statement.session.find(name, display(*parts), "Object")
+        if name != self._target:
+            grants.on_table(statement, name, "SELECT", missing="Object")
+            grants.warehouse(statement)
         self.sources.append(table)
+        if table.query is not None:
+            # Views are made of queries, which are translated here.
+            from mz_orchestration.local.snowflake.views import materialise
+
+            return materialise(statement, table)
         return statement.session.version(table).physical
 
     def _rename(self, table: exp.Table, physical: str, shown: str) -> None:

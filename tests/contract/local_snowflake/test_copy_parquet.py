@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import io
 import json
 from typing import Any
 
 import httpx
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import snowflake.connector
 
@@ -291,7 +293,7 @@ def test_a_missing_file_is_named(cursor: Any, bucket: Any) -> None:
     fails(cursor, f"COPY INTO T FROM {bucket.stage} FILES = ({too_many}) {MATCH}", 1008, "1001 files")
 
 
-def test_a_path_is_a_bare_prefix_and_a_pattern_matches_the_whole_url(cursor: Any, bucket: Any) -> None:
+def test_a_path_is_a_bare_prefix(cursor: Any, bucket: Any) -> None:
     bucket.parquet("run=1/a.parquet", rows([1]))
     bucket.parquet("run=10/a.parquet", rows([10]))
     bucket.put("run=1/mz-t1-INCOMPLETE", b"")
@@ -302,10 +304,25 @@ def test_a_path_is_a_bare_prefix_and_a_pattern_matches_the_whole_url(cursor: Any
     fails(cursor, f"COPY INTO T FROM {bucket.stage} PATTERN = '(' {MATCH}", 91003, "pattern")
 
 
-@pytest.mark.parametrize(
-    "option", ["ON_ERROR = CONTINUE", "PURGE = TRUE", "SIZE_LIMIT = 10", "VALIDATION_MODE = RETURN_ERRORS"]
-)
-def test_options_that_lose_rows_are_refused_by_name(cursor: Any, bucket: Any, option: str) -> None:
+def test_a_file_without_row_groups_is_loaded_with_no_rows(cursor: Any, bucket: Any) -> None:
+    out = io.BytesIO()
+    pq.ParquetWriter(out, pa.schema([("id", pa.int64())])).close()
+    assert pq.ParquetFile(out).metadata.num_row_groups == 0
+    url = bucket.put("a.parquet", out.getvalue())
+    cursor.execute("CREATE TABLE T (ID NUMBER)")
+    assert values(cursor, f"COPY INTO T FROM {bucket.stage} {MATCH}")[0][:4] == (url, "LOADED", 0, 0)
+
+
+def test_columns_named_as_the_reader_names_its_own(cursor: Any, bucket: Any) -> None:
+    names = ["filename", "file_row_number", "rn", "p0", "c0"]
+    bucket.parquet("a.parquet", pa.table({name: [i] for i, name in enumerate(names)}))
+    cursor.execute(f"CREATE TABLE T ({', '.join(f'{n} NUMBER' for n in names)})")
+    cursor.execute(f"COPY INTO T FROM {bucket.stage} {MATCH}")
+    assert values(cursor, "SELECT * FROM T") == [(0, 1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize("option", ["ENFORCE = TRUE", "LOAD_MODE = ADD_FILES_COPY", "FILE_PROCESSOR = (SCANNER = x)"])
+def test_an_option_without_meaning_here_is_refused_by_name(cursor: Any, bucket: Any, option: str) -> None:
     cursor.execute("CREATE TABLE T (ID NUMBER)")
     error = fails(cursor, f"COPY INTO T FROM {bucket.stage} {PARQUET} {option}", 2, option.split()[0])
     assert f"COPY INTO T FROM {bucket.stage}" in str(error)

@@ -180,10 +180,10 @@ def test_a_refused_statement_is_quoted_without_its_secrets(cursor: Any, server: 
     credentials = "CREDENTIALS = (AWS_KEY_ID = 'AK' AWS_SECRET_KEY = 'sEcReT')"
     for sql, shown in (
         (
-            f"CREATE STAGE S URL = 's3://b/' {credentials} FILE_FORMAT = (TYPE = CSV)",
+            f"CREATE STAGE S URL = 's3://b/' {credentials} COPY_OPTIONS = (ON_ERROR = CONTINUE)",
             "CREATE STAGE S URL = 's3://b/' CR",
         ),
-        ("CREATE USER U PASSWORD = 'sEcReT'", "CREATE USER U PASSWORD = '***'"),
+        ("CREATE SERVICE U PASSWORD = 'sEcReT'", "CREATE SERVICE U PASSWORD = '***'"),
     ):
         with pytest.raises(snowflake.connector.errors.ProgrammingError) as caught:
             cursor.execute(sql)
@@ -263,7 +263,8 @@ def test_a_missing_bucket_and_bad_urls(cursor: Any) -> None:
 def test_roles_and_warehouses_can_be_used(cursor: Any) -> None:
     cursor.execute("CREATE WAREHOUSE IF NOT EXISTS LOAD_WH WITH WAREHOUSE_SIZE = XSMALL")
     cursor.execute("CREATE ROLE IF NOT EXISTS LOADER")
-    cursor.execute("GRANT USAGE ON DATABASE DEMO TO ROLE LOADER")
+    cursor.execute("GRANT ROLE LOADER TO USER LOCAL")
+    cursor.execute("GRANT USAGE ON WAREHOUSE LOAD_WH TO ROLE LOADER")
     cursor.execute("USE ROLE LOADER")
     cursor.execute("USE WAREHOUSE LOAD_WH")
     assert values(cursor, "SELECT CURRENT_ROLE(), CURRENT_WAREHOUSE()") == [("LOADER", "LOAD_WH")]

@@ -6,9 +6,10 @@ import pytest
 
 from mz_orchestration.exports.export import run_export
 from mz_orchestration.exports.spec import export_spec
+from mz_orchestration.snowflake.config import SnowflakeConfig
 from mz_orchestration.snowflake.load import run_load
 from mz_orchestration.snowflake.quoting import Sql
-from mz_orchestration.snowflake.session import SnowflakeConfig, SnowflakeSession
+from mz_orchestration.snowflake.session import SnowflakeSession
 from mz_orchestration.snowflake.spec import load_spec
 
 

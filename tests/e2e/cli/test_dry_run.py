@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -90,3 +91,26 @@ def test_the_checks_are_the_runs(invoke: Invoke, arguments: list[str], said: str
 def test_a_load_is_not_printed_as_json_either(invoke: Invoke) -> None:
     done = invoke("load", "s3://b00/m.json", "--stage", "S", "--table", "T", "--dry-run", "--json", code=2)
     assert "--json cannot hold" in done.stderr
+
+
+def test_statistics_take_the_place_of_a_count(invoke: Invoke, sent: Sent) -> None:
+    arguments = ["shop.orders", "--raw-types", "--statistics", "--count"]
+    planned = invoke("export", *arguments, *TO, "--dry-run").stdout
+    [count] = [statement for statement in printed(planned) if "count(*)" in statement]
+    assert count == 'SELECT count(*)::text FROM (SELECT * FROM "shop"."orders") AS q'
+    assert "for each column how many values it has" in planned
+    done = invoke("export", *arguments, *TO, "--run-key", "with-statistics", "--json")
+    [asked] = [statement for statement in sent() if "count(*)" in statement]
+    assert asked.startswith('SELECT count(*)::text, count("c1")::text, min("c1"')
+    assert asked.endswith(")")
+    assert json.loads(done.stdout)["rows"] > 0
+    several = invoke("export", "shop.orders", "shop.customers", "--statistics", *TO, "--dry-run").stdout
+    assert several.count("SELECT count(*)::text FROM (SELECT * FROM") == 2
+
+
+def test_a_run_that_was_finished_without_statistics_says_so(invoke: Invoke) -> None:
+    arguments = ["shop.customers", *TO, "--run-key", "no-statistics"]
+    invoke("export", *arguments)
+    assert (
+        "shop.customers has no statistics, when it was exported" in invoke("export", *arguments, "--statistics").stderr
+    )

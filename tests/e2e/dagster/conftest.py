@@ -15,8 +15,9 @@ import dagster as dg
 import pytest
 
 from mz_orchestration.local.stack import LocalStack
+from mz_orchestration.snowflake.config import SnowflakeConfig
 from mz_orchestration.snowflake.quoting import Sql
-from mz_orchestration.snowflake.session import SnowflakeConfig, SnowflakeSession
+from mz_orchestration.snowflake.session import SnowflakeSession
 
 PROJECT = Path(__file__).parents[3]
 

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from mz_orchestration.local.stack import LocalStack
+from mz_orchestration.snowflake.config import SnowflakeConfig
 from mz_orchestration.snowflake.quoting import Sql
-from mz_orchestration.snowflake.session import SnowflakeConfig, SnowflakeSession
+from mz_orchestration.snowflake.session import SnowflakeSession
 
 BASE = "s3://mz-exports/tests/"
 STAGE = "DEMO.PUBLIC.MZ_STAGE"

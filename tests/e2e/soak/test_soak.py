@@ -18,8 +18,9 @@ import pytest
 
 from mz_orchestration.local.materialize.faults import copy_faults
 from mz_orchestration.local.stack import LocalStack
+from mz_orchestration.snowflake.config import SnowflakeConfig
 from mz_orchestration.snowflake.quoting import Sql
-from mz_orchestration.snowflake.session import SnowflakeConfig, SnowflakeSession
+from mz_orchestration.snowflake.session import SnowflakeSession
 
 KILLS = int(os.environ.get("MZ_SOAK_KILLS", "12"))
 ROWS = 400

@@ -18,9 +18,10 @@ from mz_orchestration.exports.manifest import Manifest
 from mz_orchestration.exports.spec import export_spec
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.progress import Event
+from mz_orchestration.snowflake.config import SnowflakeConfig
 from mz_orchestration.snowflake.load import run_load
 from mz_orchestration.snowflake.quoting import Sql
-from mz_orchestration.snowflake.session import SnowflakeConfig, SnowflakeSession
+from mz_orchestration.snowflake.session import SnowflakeSession
 from mz_orchestration.snowflake.spec import load_spec
 
 BASE = "s3://mz-exports/types/"

@@ -155,3 +155,33 @@ def test_an_empty_password_stays_empty_for_sqlalchemy(monkeypatch: pytest.Monkey
     monkeypatch.setattr(MaterializeHook, "get_config", lambda hook: config)
     url = MaterializeHook().sqlalchemy_url
     assert create_engine(url).dialect.create_connect_args(url)[1]["password"] == ""
+
+
+@pytest.mark.parametrize(
+    ("extra", "field"),
+    [
+        ({"private_key_file": "/keys/rsa.p8"}, "private_key_file_pwd"),
+        ({"private_key_content": "LS0tLS1CRUdJTg=="}, "private_key_file_pwd"),
+        ({"authenticator": "PROGRAMMATIC_ACCESS_TOKEN"}, "token"),
+        ({"authenticator": "oauth"}, "token"),
+        ({"authenticator": "WORKLOAD_IDENTITY", "workload_identity_provider": "OIDC"}, "token"),
+        (
+            {"authenticator": "OAUTH_CLIENT_CREDENTIALS", "oauth_token_request_url": "https://idp"},
+            "oauth_client_secret",
+        ),
+        ({}, "password"),
+    ],
+)
+def test_snowflakes_password_is_the_secret_of_the_way_to_sign_in(extra: dict[str, str], field: str) -> None:
+    config = snowflake_config(connection({"account": "a", **extra}, login="me", password="hunter22"))
+    secrets = {name: value for name in type(config).model_fields if (value := getattr(config, name)) is not None}
+    assert [name for name, value in secrets.items() if "hunter22" in getattr(value, "get_secret_value", str)()] == [
+        field
+    ]
+    assert config.oauth_client_id == ("me" if field == "oauth_client_secret" else None)
+    assert "hunter22" not in repr(config)
+
+
+def test_a_refresh_token_is_not_read() -> None:
+    with pytest.raises(ConfigurationError, match=r"refresh_token.*OAUTH_CLIENT_CREDENTIALS"):
+        snowflake_config(connection({"account": "a", "authenticator": "oauth", "refresh_token": "x"}, login="me"))

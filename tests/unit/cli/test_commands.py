@@ -96,7 +96,16 @@ def test_a_group_is_asked_for_as_a_whole() -> None:
 
 def test_the_other_commands() -> None:
     assert commands.load_command("s3://b/m.json", "S", "T") == "mz-orchestration load s3://b/m.json --stage S --table T"
-    assert commands.load_command("m", "S", "T", timeout=60, again=True).endswith("--table T --timeout 60 --again")
+    options = {
+        "strategy": "merge",
+        "keys": ["id", "two words"],
+        "delete_missing": True,
+        "lineage": False,
+        "timeout": 60.0,
+        "again": True,
+    }
+    said = "--strategy merge --key id --key 'two words' --delete-missing --no-lineage --timeout 60 --again"
+    assert commands.load_command("m", "S", "T", options).endswith(f"--table T {said}")
     assert commands.show_command("a b", "s3://b/e/") == "mz-orchestration runs show --at s3://b/e/ 'a b'"
     assert commands.show_command("-k", "s3://b/e/").endswith(" --at s3://b/e/ -- -k")
 

@@ -10,7 +10,7 @@ from mz_orchestration.dagster import MaterializeResource, ObjectStoreResource, S
 from mz_orchestration.errors import ConfigurationError
 from mz_orchestration.materialize.connection import MaterializeConfig
 from mz_orchestration.objectstore.client import ObjectStoreConfig
-from mz_orchestration.snowflake.session import SnowflakeConfig
+from mz_orchestration.snowflake.config import SnowflakeConfig
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from mz_orchestration.errors import VerificationError
 from mz_orchestration.exports.manifest import DataFile, Manifest, parse_manifest
 from mz_orchestration.exports.spec import export_spec
+from mz_orchestration.exports.statistics import ColumnStatistics, Source, Statistics
 from mz_orchestration.exports.verify import VerifyLevel
 from mz_orchestration.materialize.types import Column
 from mz_orchestration.runs.key import run_key_hash
@@ -157,3 +158,20 @@ def test_the_documented_schema_is_the_manifests() -> None:
 
 def test_a_manifest_fits_the_documented_schema(manifest: Manifest) -> None:
     jsonschema.validate(json.loads(manifest.to_json()), Manifest.json_schema())
+
+
+def test_a_manifest_without_statistics_is_what_it_was_before_there_were_any(manifest: Manifest) -> None:
+    assert "statistics" not in json.loads(manifest.to_json())
+    assert manifest.sha256 == "5d97fb777e548a19edd684c38a6245b3f056d701ce803d576532c5d0e7a147f6"
+
+
+def test_statistics_are_part_of_the_manifest(manifest: Manifest) -> None:
+    found = ColumnStatistics(name="id", nulls=0, minimum="1", maximum="3", total="6")
+    told = manifest.model_copy(update={"statistics": Statistics(source=Source.MATERIALIZE, columns=(found,))}).hashed()
+    assert told.sha256 != manifest.sha256
+    assert parse_manifest(told.to_json(), source="m") == told
+    jsonschema.validate(json.loads(told.to_json()), Manifest.json_schema())
+    data = json.loads(told.to_json())
+    data["statistics"]["columns"][0]["name"] = "other"
+    with pytest.raises(VerificationError, match="not those of the columns"):
+        parse_manifest(json.dumps(data), source="m")

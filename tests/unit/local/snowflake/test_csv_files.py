@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mz_orchestration.local.snowflake import csv_files
-from mz_orchestration.local.snowflake.copy_spec import CsvFormat
 from mz_orchestration.local.snowflake.errors import SnowflakeError
+from mz_orchestration.local.snowflake.file_formats import CsvFormat
 
 MATERIALIZE = CsvFormat(enclosed_by='"', escape_unenclosed=None, null_if=())
 FIELDS = st.one_of(st.none(), st.text(alphabet='ab ,"\n\r\\;é🚀', max_size=6))

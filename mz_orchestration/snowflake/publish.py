@@ -1,0 +1,214 @@
+"""Publishing: the one atomic step in which the target gets the rows.
+
+By a change of names (`publish_by_swap`, `publish_by_rename`), or by DML in a transaction that also holds the ledger's
+row (`publish_by_insert`, `publish_by_merge`, `replace_in_place`). Of two loads of one manifest the second to come to
+the ledger's lock finds the row of the first, and undoes its own work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from mz_orchestration.errors import MzOrchestrationError, RunConflictError
+from mz_orchestration.flow import Flow, call
+from mz_orchestration.snowflake import ledger, statements
+from mz_orchestration.snowflake.job import Job, LoadStep
+from mz_orchestration.snowflake.marker import mark, mark_of
+from mz_orchestration.snowflake.names import transaction_name
+from mz_orchestration.snowflake.quoting import Sql
+from mz_orchestration.snowflake.reconcile import refuse_findings
+from mz_orchestration.snowflake.spec import Clear
+from mz_orchestration.snowflake.staging import Rows, copy_files
+
+
+def publish_by_swap(job: Job) -> Flow[bool]:
+    """Exchange the target and the staging table, which holds the earlier rows from then on."""
+    assert job.plan.found is not None
+    yield from job.query(
+        statements.set_comment(job.staging, mark(job.plan.found.comment, job.manifest, job.entry.load))
+    )
+    yield from job.query(statements.swap(job.plan.table, job.staging))
+    yield from _write_ledger(job)
+    return True
+
+
+def publish_by_rename(job: Job) -> Flow[bool]:
+    """Give the staging table the target's name, unless another process was faster.
+
+    Returns:
+        Whether it was this load that published; False if another has published the same manifest.
+    """
+    yield from job.query(statements.set_comment(job.staging, mark(None, job.manifest, job.entry.load)))
+    try:
+        yield from job.query(statements.rename(job.staging, job.plan.table))
+    except MzOrchestrationError as error:
+        described = yield from job.query(
+            statements.describe_tables((job.plan.table[0], job.plan.table[1]), [job.plan.table[2]])
+        )
+        if not described.rows:
+            raise
+        there = mark_of(described.rows[0]["comment"])
+        if there is None or there.manifest != job.manifest.sha256:
+            raise RunConflictError(
+                f"Somebody else has created {job.plan.label} meanwhile.",
+                hint="Run the same command again: it will load into that table.",
+                retryable=True,
+            ) from error
+        if there.load != job.entry.load:
+            return False
+    job.entry.leftovers.remove(job.entry.load)
+    yield from _write_ledger(job)
+    return True
+
+
+def publish_by_insert(job: Job, *, overwrite: bool) -> Flow[bool]:
+    """Copy the staging table's rows into the target, instead of its own or to them.
+
+    Returns:
+        Whether it was this load that published; False if another has published the same manifest.
+    """
+
+    def work() -> Flow[None]:
+        statement = statements.insert_rows(job.plan.table, job.staging, job.plan.columns, overwrite=overwrite)
+        answer = yield from job.submit(statement, job.entry.publish_ids, step=LoadStep.PUBLISH)
+        inserted = _count(answer.rows[0], "inserted")
+        if inserted != job.manifest.rows:
+            refuse_findings(job, [f"{inserted} rows were inserted, {job.manifest.rows} are in the files"])
+
+    return (yield from _in_transaction(job, work))
+
+
+def publish_by_merge(job: Job) -> Flow[bool]:
+    """Update and insert by key, and delete what the export lacks if that is wanted.
+
+    Returns:
+        Whether it was this load that published; False if another has published the same manifest.
+    """
+
+    def work() -> Flow[None]:
+        plan, keys = job.plan, job.keys
+        merge = statements.merge(plan.table, job.staging, plan.columns, keys)
+        answer = yield from job.submit(merge, job.entry.publish_ids, step=LoadStep.PUBLISH)
+        inserted, updated = _count(answer.rows[0], "inserted"), _count(answer.rows[0], "updated")
+        only_keys = len(plan.columns) == len(keys)
+        if inserted + updated != job.manifest.rows and not only_keys:
+            named = ", ".join(job.spec.keys)
+            refuse_findings(
+                job,
+                [
+                    f"{inserted} rows were inserted and {updated} updated for {job.manifest.rows} in the files: "
+                    f"several rows of the target share a key ({named})"
+                ],
+            )
+        if job.spec.delete_missing:
+            delete = statements.delete_missing(plan.table, job.staging, keys)
+            yield from job.submit(delete, job.entry.publish_ids, step=LoadStep.PUBLISH)
+            yield from _expect_rows(job)
+
+    return (yield from _in_transaction(job, work))
+
+
+def replace_in_place(job: Job, reconcile: Callable[[Rows], Flow[None]]) -> Flow[bool]:
+    """Empty the target and copy the files into it.
+
+    Args:
+        job: The load.
+        reconcile: Compares what COPY INTO answered with the manifest, and raises if they differ.
+
+    Returns:
+        Whether it was this load that published; False if another has published the same manifest.
+    """
+
+    def work() -> Flow[None]:
+        delete = job.spec.clear is Clear.DELETE
+        empty = statements.delete_all(job.plan.table) if delete else statements.truncate(job.plan.table)
+        yield from job.submit(empty, job.entry.publish_ids, step=LoadStep.COPY)
+        # DELETE keeps the load history, by which files that were loaded before would be skipped.
+        rows = yield from copy_files(job, job.plan.table, force=delete, in_transaction=True)
+        yield from reconcile(rows)
+
+    return (yield from _in_transaction(job, work))
+
+
+def _in_transaction(job: Job, work: Callable[[], Flow[None]]) -> Flow[bool]:
+    """Do some work and write the ledger's row in one transaction, unless somebody else was first."""
+    plan = job.plan
+    if not plan.has_ledger:
+        yield from job.query(ledger.create(plan.ledger))
+    if plan.add:
+        # DDL would end the transaction; the new columns are empty until it commits.
+        yield from job.query(statements.add_columns(plan.table, plan.add))
+    yield from job.query(ledger.make_lock(plan.ledger, plan.label))
+    # Another process may undo the transaction, which this session would not be told: without the next statement, what
+    # is left of the work would be committed piece by piece.
+    yield from job.query(statements.end_autocommit())
+    try:
+        yield from job.query(statements.begin(transaction_name(job.entry.load)))
+        began = yield from _transaction(job)
+        yield from work()
+        yield from job.query(ledger.lock(plan.ledger, plan.label))
+        asked = ledger.read(plan.ledger, plan.label, job.manifest, mark=None, load=None, since=job.look.since)
+        if ledger.facts((yield from job.query(asked)).rows).had > job.look.had:
+            yield from job.query(statements.rollback())
+            return False
+        yield from job.query(_ledger_row(job))
+        if (yield from _transaction(job)) != began:
+            raise _undone(job)
+        yield from job.query(statements.commit())
+    except BaseException:
+        yield from call(_roll_back, job)
+        raise
+    # A COMMIT behind an undone transaction succeeds and commits nothing.
+    asked = ledger.read(plan.ledger, plan.label, job.manifest, mark=None, load=job.entry.load, since=None)
+    if not ledger.facts((yield from job.query(asked)).rows).load_known:
+        raise _undone(job)
+    return True
+
+
+def _transaction(job: Job) -> Flow[str]:
+    return str((yield from job.query(statements.current_transaction())).rows[0]["id"])
+
+
+def _undone(job: Job) -> RunConflictError:
+    return RunConflictError(
+        f"Another process has undone the transaction that loads {job.plan.label}; the target is as it was.",
+        hint="It has taken the load over, or cancelled it. Run the same command again: it will find out.",
+        retryable=True,
+    )
+
+
+def _roll_back(job: Job) -> None:
+    # A session that cannot do it any more loses its transaction when it is closed.
+    with suppress(MzOrchestrationError):
+        job.session.query(statements.rollback())
+
+
+def _ledger_row(job: Job) -> Sql:
+    entry = job.entry
+    return ledger.insert(
+        job.plan.ledger,
+        job.plan.label,
+        job.manifest,
+        load=entry.load,
+        strategy=job.spec.strategy.value,
+        query_ids=[*entry.query_ids, *entry.publish_ids],
+    )
+
+
+def _write_ledger(job: Job) -> Flow[None]:
+    if not job.plan.has_ledger:
+        yield from job.query(ledger.create(job.plan.ledger))
+    yield from job.query(_ledger_row(job))
+
+
+def _expect_rows(job: Job) -> Flow[None]:
+    there = int((yield from job.query(statements.count_rows(job.plan.table))).rows[0]["n"])
+    if there != job.manifest.rows:
+        refuse_findings(job, [f"{there} rows are in the target, {job.manifest.rows} in the files"])
+
+
+def _count(row: Mapping[str, Any], what: str) -> int:
+    """A number from the answer to DML, whose columns are called like ``number of rows inserted``."""
+    return int(row.get(f"number of rows {what}") or 0)

@@ -1,0 +1,123 @@
+"""Two exports of one object, yesterday's and today's, and what the tables of Snowflake hold."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mz_orchestration.exports.export import run_export
+from mz_orchestration.exports.manifest import Manifest
+from mz_orchestration.exports.spec import export_spec
+from mz_orchestration.local.stack import LocalStack
+from mz_orchestration.objectstore.client import ObjectStore
+from mz_orchestration.snowflake.config import SnowflakeConfig
+from mz_orchestration.snowflake.quoting import Sql
+from mz_orchestration.snowflake.session import SnowflakeSession
+
+BASE = "s3://mz-exports/loads-tests/"
+STAGE = "DEMO.PUBLIC.MZ_STAGE"
+
+Query = Callable[[str], list[dict[str, Any]]]
+Content = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An export, and what a table holds that has its rows and no others: how many, and the sum of their ids."""
+
+    manifest: Manifest
+    content: Content
+
+    @property
+    def url(self) -> str:
+        return str(self.manifest.location)
+
+
+def export(query: str, run_key: str, *, name: str = "people", **fields: Any) -> Manifest:
+    """Export a query of the shop."""
+    spec = export_spec(object=name, query=query, to=BASE, connection="local_s3", **fields)
+    return run_export(spec, run_key=run_key).manifest
+
+
+@pytest.fixture
+def snowflake(environment: dict[str, str]) -> Iterator[Query]:
+    """Runs a statement in Snowflake; rows by lower-case column name."""
+    with SnowflakeSession(SnowflakeConfig.from_environment()) as session:
+        yield lambda statement: session.query(Sql(statement)).rows
+
+
+@pytest.fixture
+def store(environment: dict[str, str]) -> ObjectStore:
+    return ObjectStore()
+
+
+@pytest.fixture
+def yesterday(environment: dict[str, str]) -> Exported:
+    """Ids 1 to 60."""
+    query = "SELECT generate_series AS id, 'old ' || generate_series AS name FROM generate_series(1, 60)"
+    return Exported(export(query, "yesterday"), (60, 60 * 61 // 2))
+
+
+@pytest.fixture
+def today(environment: dict[str, str]) -> Exported:
+    """Ids 41 to 100."""
+    query = "SELECT generate_series AS id, 'new ' || generate_series AS name FROM generate_series(41, 100)"
+    return Exported(export(query, "today"), (60, 100 * 101 // 2 - 40 * 41 // 2))
+
+
+@pytest.fixture
+def content(snowflake: Query) -> Callable[[str], Content | None]:
+    """What a table holds; None if it does not exist."""
+
+    def read(table: str) -> Content | None:
+        name = table.rpartition(".")[2]
+        there = f"SELECT COUNT(*) AS N FROM DEMO.INFORMATION_SCHEMA.TABLES WHERE TABLE_NAME = '{name}'"
+        if not snowflake(there)[0]["n"]:
+            return None
+        row = snowflake(f"SELECT COUNT(*) AS N, COALESCE(SUM(ID), 0) AS TOTAL FROM {table}")[0]
+        return int(row["n"]), int(row["total"])
+
+    return read
+
+
+class Killer:
+    """Loads in processes of their own, killed on the way."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("killed.py"))],
+            env={**os.environ, **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def load(self, number: int, fields: dict[str, Any], *, recorded: bool = False) -> bool:
+        """Whether the load was killed behind the statement of that number; False if it ended before."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"number": number, "fields": fields, "recorded": recorded}) + "\n")
+        self._process.stdin.flush()
+        code = int(self._process.stdout.readline())
+        assert code in (-signal.SIGKILL, 0), f"statement {number}: it ended by itself"
+        return code != 0
+
+    def close(self) -> None:
+        with self._process:
+            self._process.kill()
+
+
+@pytest.fixture(scope="module")
+def killer(stack: LocalStack) -> Iterator[Killer]:
+    found = Killer(stack.environment)
+    yield found
+    found.close()
