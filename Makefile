@@ -96,6 +96,7 @@ soak: $(VENV)/.everything
 
 bench: $(VENV)/.everything
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/plan.py --json benchmarks/results-plan.json
 
 # The peers' pins and ours do not fit into one environment.
 .venv-peers/.ready: $(BIN)/uv benchmarks/constraints-peers.txt

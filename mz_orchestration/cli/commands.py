@@ -66,7 +66,9 @@ def load_command(manifest: str, stage: str, table: str, options: Mapping[str, An
         options: The other fields of `LoadSpec` as JSON, those of them that are not the default.
     """
     words = ["mz-orchestration", "load", manifest, "--stage", stage, "--table", table]
-    for name, value in (options or {}).items():
+    # Said in any case: a file with settings may name another.
+    chosen = {"strategy": "swap", **options} if options is not None else {}
+    for name, value in chosen.items():
         flag = "--" + name.replace("_", "-")
         if name == "keys":
             words += [word for key in value for word in ("--key", key)]
@@ -112,7 +114,8 @@ def next_command(record: RunRecord) -> str:
     url = f"{record.manifest['path']}_manifest.json"
     waiting = [load for load in record.loads.values() if load.state != "succeeded"]
     if waiting:
-        return load_command(url, waiting[0].stage, waiting[0].target, waiting[0].spec)
+        last = max(waiting, key=lambda load: load.started_at)
+        return load_command(url, last.stage, last.target, last.spec)
     return "" if record.loads else load_command(url, "STAGE", "TABLE")
 
 

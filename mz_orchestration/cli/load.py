@@ -143,11 +143,14 @@ def _refuse_a_group(manifest: str, *, look: bool) -> None:
 def _report(result: LoadResult) -> None:
     manifest = result.manifest
     if result.superseded:
-        typer.echo(f"loaded before, and another manifest since; nothing done: {result.target}")
+        done = "loaded before, and another manifest since" if result.repeated else "the table holds a later export"
+        typer.echo(f"{done}; nothing done: {result.target}")
         typer.echo("next: the same command with --again loads this manifest once more")
         return
     done = "already loaded, nothing done" if result.repeated else "loaded"
     typer.echo(f"{done}: {result.target}")
+    if result.repeated and not result.strategy.replaces:
+        return
     copied = "unknown" if manifest.copied is None else manifest.copied
     typer.echo(
         f"reconciled: copied={copied} footer_rows={manifest.rows} loaded_rows={result.rows} files={len(manifest.files)}"

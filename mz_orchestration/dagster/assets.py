@@ -116,8 +116,12 @@ def build_load_asset(
         pool: Pool that bounds how many loads run at a time.
 
     Raises:
-        ConfigurationError: ``table`` is not a name.
+        ConfigurationError: ``stage`` or ``table`` is not a name, or ``timeout`` not a number of seconds.
     """
+    from mz_orchestration.snowflake.spec import load_spec
+
+    # Here, and not when the export has been made.
+    load_spec(manifest="s3://any/manifest", stage=stage, table=table, timeout=timeout)
     source = export.key
     asset = AssetSpec(
         key or _key("snowflake", parse_name(table, field="table")),
@@ -137,7 +141,6 @@ def build_load_asset(
         context: AssetExecutionContext, object_store: ObjectStoreResource, snowflake: SnowflakeResource
     ) -> Iterator[MaterializeResult[Any] | AssetCheckResult]:
         from mz_orchestration.snowflake.load import run_load
-        from mz_orchestration.snowflake.spec import load_spec
 
         with as_dagster_errors(context):
             try:

@@ -85,7 +85,7 @@ class LoadEntry(BaseModel):
     Attributes:
         target: Qualified name of the table.
         stage: Qualified name of the stage.
-        load: Id of the load; names its staging table and its transaction.
+        load: Id of the load; names its staging table and its transaction. Empty in records of earlier versions.
         spec: Choices of `LoadSpec` that are not the default, for whoever asks for the load again.
         shape: What a staging table has to agree in for another process to go on with it.
         staging: Table that the files were copied into; empty where they went into the target itself.
@@ -103,7 +103,7 @@ class LoadEntry(BaseModel):
     state: LoadState
     started_at: AwareDatetime
     finished_at: AwareDatetime | None = None
-    load: str
+    load: str = ""
     spec: dict[str, Any] = {}
     shape: str = ""
     staging: str = ""

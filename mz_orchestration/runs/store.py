@@ -92,28 +92,53 @@ class RunStore:
                 retryable=True,
             ) from error
 
-    def put_load(self, export: str, run_key: str, entry: LoadEntry, now: datetime) -> None:
+    def put_load(self, export: str, run_key: str, entry: LoadEntry, now: datetime, *, begins: bool = False) -> None:
         """Write down how a load stands, over and over if loads into other targets write at the same time.
 
         A run whose record is gone is left without one.
 
+        Args:
+            export: The export.
+            run_key: The run.
+            entry: How the load stands.
+            now: The moment.
+            begins: It takes the place of whatever load was there.
+
         Raises:
-            RunConflictError: Others kept writing.
+            RunConflictError: Another load has taken its place, it was cancelled, or others kept writing.
         """
         for last in (False,) * 9 + (True,):
             run = self.find(export, run_key)
             if run is None:
                 return
             there = run.record.loads.get(entry.target)
-            others = there is not None and there.load != entry.load
-            if there and others and there.state is LoadState.SUCCEEDED and entry.state is LoadState.FAILED:
-                return  # another process has published the same files meanwhile
-            run.record.loads[entry.target] = entry
+            if there is not None and entry.state is LoadState.STARTED and not begins:
+                refuse_lost_load(there, entry)
+            if there is None or there.load == entry.load:
+                run.record.loads[entry.target] = entry
+            elif entry.state is LoadState.FAILED and there.state is not LoadState.FAILED:
+                # Another process goes on with the same files, or has published them; what we leave is not forgotten.
+                there.leftovers = _joined(there.leftovers, entry.leftovers)
+            else:
+                entry.leftovers = _joined(there.leftovers, entry.leftovers)
+                run.record.loads[entry.target] = entry
             try:
                 return self.save(run, now)
             except RunConflictError:
                 if last:
                     raise
+
+    def remove_load(self, export: str, run_key: str, entry: LoadEntry, now: datetime) -> None:
+        """Forget a load that could not begin, unless another has taken its place; what others left is kept.
+
+        Raises:
+            RunConflictError: Somebody else wrote the record at the same time.
+        """
+        run = self.find(export, run_key)
+        there = run.record.loads.get(entry.target) if run else None
+        if run is not None and there is not None and there.load == entry.load:
+            del run.record.loads[entry.target]
+            self.save(run, now)
 
     def recent(self, limit: int) -> tuple[list[RunRecord], list[VerificationError]]:
         """The records written last, newest first, and what is wrong with those that cannot be read.
@@ -169,3 +194,23 @@ class RunStore:
                 f"{location} is not a run record: {describe_validation(error)}",
                 hint="Move that object away, or use a different --run-key.",
             ) from error
+
+
+def refuse_lost_load(there: LoadEntry, ours: LoadEntry) -> None:
+    """Make sure that a load is still ours to go on with.
+
+    Raises:
+        RunConflictError: Another has taken its place, or somebody has ended it.
+    """
+    if there.load == ours.load and there.state is LoadState.STARTED:
+        return
+    how = "was cancelled" if there.load == ours.load else "was taken over by another process"
+    raise RunConflictError(
+        f"The load into {ours.target} {how}.",
+        hint="Run the same command again: it finds out how far the load has come.",
+        retryable=True,
+    )
+
+
+def _joined(first: list[str], second: list[str]) -> list[str]:
+    return list(dict.fromkeys([*first, *second]))

@@ -61,10 +61,10 @@ class SnowflakeConfig(BaseModel):
     database: str | None = None
     # pydantic models have a method called schema
     schema_name: str | None = Field(default=None, alias="schema")
-    host: str | None = None
-    port: int | None = None
+    host: str | None = Field(default=None, pattern=r"^[^\s/:]+$")
+    port: int | None = Field(default=None, ge=1, le=65535)
     protocol: str | None = None
-    login_timeout: int = 30
+    login_timeout: int = Field(default=30, gt=0)
 
     @model_validator(mode="after")
     def _names_an_account(self) -> SnowflakeConfig:

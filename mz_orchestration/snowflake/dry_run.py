@@ -8,6 +8,7 @@ from mz_orchestration.exports.manifest import Manifest
 from mz_orchestration.snowflake import ledger, statements
 from mz_orchestration.snowflake.copy import copy_into
 from mz_orchestration.snowflake.ledger import LEDGER, ledger_of
+from mz_orchestration.snowflake.plan import check_keys
 from mz_orchestration.snowflake.quoting import Name, identifier, parse_name
 from mz_orchestration.snowflake.schema import WantedColumn, wanted_columns
 from mz_orchestration.snowflake.spec import Clear, LoadSpec, Strategy
@@ -43,6 +44,8 @@ def planned_statements(spec: LoadSpec, manifest: Manifest | None) -> Iterator[st
     yield f"{statements.describe_columns(table)};"
     yield f"-- has {identifier(*table)} had this manifest, by {identifier(*ledger_of(table))}?"
     columns = () if manifest is None else wanted_columns(manifest, layout=spec.layout, lineage=spec.with_lineage)
+    if manifest is not None:
+        check_keys(spec, columns)
     if spec.strategy is Strategy.TRANSACTION:
         yield "-- if the table exists"
         yield from _in_transaction(spec, table, stage, manifest, columns)
@@ -99,7 +102,7 @@ def _in_transaction(
     delete = spec.clear is Clear.DELETE
     yield from _begin(table)
     yield f"{statements.delete_all(table) if delete else statements.truncate(table)};"
-    yield from _copy(table, stage, manifest, columns, force=delete)
+    yield from _copy(table, stage, manifest, columns, force=True)
     yield from _commit(table)
 
 

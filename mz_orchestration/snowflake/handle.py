@@ -14,18 +14,21 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from mz_orchestration.errors import LoadError, NotFoundError
+from mz_orchestration.errors import LoadError, NotFoundError, VerificationError
 from mz_orchestration.flow import Clock, Flow, arun, call, run, sleep
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.objectstore.location import parse_folder
 from mz_orchestration.progress import OnEvent, ignore
 from mz_orchestration.runs.record import LoadEntry, LoadState, RunRecord
 from mz_orchestration.runs.store import RunStore
+from mz_orchestration.snowflake import statements
 from mz_orchestration.snowflake.config import SnowflakeConfig
 from mz_orchestration.snowflake.job import Job, LoadContext, LoadStep, session_opener
 from mz_orchestration.snowflake.load import load_context, load_flow
-from mz_orchestration.snowflake.orphans import undo_transaction
-from mz_orchestration.snowflake.session import QueryStatus, SnowflakeSession, require_connector
+from mz_orchestration.snowflake.names import is_load_id, staging_name
+from mz_orchestration.snowflake.orphans import open_transactions, running_statements, undo_transactions
+from mz_orchestration.snowflake.quoting import Name, parse_name
+from mz_orchestration.snowflake.session import require_connector
 from mz_orchestration.snowflake.spec import LoadSpec
 
 # Seconds that an aborted statement, and then whoever waits for it, get to end.
@@ -206,7 +209,7 @@ def poll_flow(handle: LoadHandle, context: LoadContext) -> Flow[LoadStatus]:
         return LoadStatus(LoadHandleState.FAILED, ids, error=entry.error)
     session = yield from call(context.open_session, _tag(handle))
     try:
-        running = yield from _running(entry, session)
+        running = yield from running_statements(entry, session)
     finally:
         yield from call(session.close)
     return LoadStatus(LoadHandleState.RUNNING if running else LoadHandleState.ENDED, ids)
@@ -217,40 +220,50 @@ def cancel_flow(handle: LoadHandle, context: LoadContext) -> Flow[bool]:
     entry = yield from _find(handle, context.store)
     if entry is None or entry.load != handle.load or entry.state is not LoadState.STARTED:
         return False
+    # First the record: whoever works on the load looks at it before it publishes.
+    entry.state, entry.finished_at = LoadState.FAILED, context.clock.now()
+    entry.error = LoadError(
+        "The load was cancelled from another process.", hint="Run the same command again to start over."
+    ).to_dict()
+    runs = RunStore(context.store, parse_folder(handle.base, field="base"))
+    yield from call(runs.put_load, handle.export, handle.run_key, entry, context.clock.now())
     session = yield from call(context.open_session, _tag(handle))
     try:
-        running = yield from _running(entry, session)
-        for query_id in running:
+        for query_id in (yield from running_statements(entry, session)):
             yield from call(session.abort, query_id)
-        undone = yield from undo_transaction(handle.load, session)
+        yield from undo_transactions((yield from open_transactions([handle.load], session)), session)
+        if entry.staging:
+            # Without its staging table a load that is past its last look at the record cannot publish.
+            yield from call(session.query, statements.drop(_staging(handle, entry)))
         for _ in range(_ENDS_WITHIN):
-            if not (yield from _running(entry, session)):
+            if not (yield from running_statements(entry, session)):
                 break
             yield from sleep(1.0)
     finally:
         yield from call(session.close)
     for _ in range(_OWNERS_TURN):
-        entry = yield from _find(handle, context.store)
-        if entry is None or entry.load != handle.load or entry.state is not LoadState.STARTED:
-            return entry is not None and entry.state is LoadState.FAILED
         yield from sleep(1.0)
-    # Nobody is left to write down how it ended.
-    entry.state, entry.finished_at = LoadState.FAILED, context.clock.now()
-    how = "was cancelled from another process" if running or undone else "had been left by its process"
-    entry.error = LoadError(f"The load {how}.", hint="Run the same command again to start over.").to_dict()
-    runs = RunStore(context.store, parse_folder(handle.base, field="base"))
-    yield from call(runs.put_load, handle.export, handle.run_key, entry, context.clock.now())
-    context.note(LoadStep.FINISH, f"the load into {handle.target} {how}")
-    return bool(running or undone)
+        now = yield from _find(handle, context.store)
+        if now is None or now.load != handle.load or now.finished_at != entry.finished_at:
+            # Its owner has written down how it ended.
+            return now is None or now.load != handle.load or now.state is not LoadState.SUCCEEDED
+    context.note(LoadStep.FINISH, f"the load into {handle.target} was cancelled")
+    return True
 
 
-def _running(entry: LoadEntry, session: SnowflakeSession) -> Flow[list[str]]:
-    """Those of a load's statements that Snowflake works on; of either kind only the last can be."""
-    found: list[str] = []
-    for query_id in (*entry.query_ids[-1:], *entry.publish_ids[-1:]):
-        if (yield from call(session.status, query_id)) is QueryStatus.RUNNING:
-            found.append(query_id)
-    return found
+def _staging(handle: LoadHandle, entry: LoadEntry) -> Name:
+    """The staging table of a load that we are about to drop; never another, whatever the record says.
+
+    Raises:
+        VerificationError: The record names no load of ours.
+    """
+    table = parse_name(entry.target, field="target")
+    if not is_load_id(handle.load) or len(table) != 3:
+        raise VerificationError(
+            f"The run record names {handle.load!r} as a load of {entry.target}, which it cannot be.",
+            hint="Somebody has changed the record: look at it, then move it away.",
+        )
+    return (*table[:2], staging_name(table[2], handle.load))
 
 
 def _tag(handle: LoadHandle) -> dict[str, str]:

@@ -24,9 +24,10 @@ def read_key_file(path: str, *, named: str) -> bytes:
     """
     try:
         return Path(path).expanduser().read_bytes()
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
+        # The latter of a home folder that cannot be found.
         raise ConfigurationError(
-            f"{named} {path} cannot be read: {error.strerror}.",
+            f"{named} {path} cannot be read: {getattr(error, 'strerror', None) or error}.",
             hint="Name a PKCS#8 private key in PEM that this process may read.",
         ) from error
 
@@ -35,7 +36,7 @@ def readable_by_others(path: str) -> bool:
     """Whether others than its owner may read a file; False where there are no such modes, or no file."""
     try:
         return bool(Path(path).expanduser().stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
-    except OSError:
+    except (OSError, RuntimeError):
         return False
 
 

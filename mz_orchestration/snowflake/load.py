@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from mz_orchestration.errors import ConfigurationError, LoadError, MzOrchestrationError
+from mz_orchestration.errors import ConfigurationError, LoadError, MzOrchestrationError, UnavailableError
 from mz_orchestration.exports.latest import open_manifest
 from mz_orchestration.exports.manifest import Manifest
 from mz_orchestration.exports.stored_manifest import check_against_store
 from mz_orchestration.exports.verify import VerifyLevel
-from mz_orchestration.flow import Clock, Flow, arun, call, run
+from mz_orchestration.flow import Clock, Flow, arun, call, run, sleep
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.objectstore.location import parse_folder, parse_location
 from mz_orchestration.progress import OnEvent, ignore
@@ -24,8 +24,8 @@ from mz_orchestration.runs.store import RunStore, StoredRun
 from mz_orchestration.snowflake.config import SnowflakeConfig
 from mz_orchestration.snowflake.job import Job, LoadContext, LoadStep, session_opener
 from mz_orchestration.snowflake.names import new_load_id
-from mz_orchestration.snowflake.orphans import undo_transaction
-from mz_orchestration.snowflake.plan import LoadPlan, Look, Standing, look_at_target, plan_load
+from mz_orchestration.snowflake.orphans import open_transactions, running_statements, undo_transactions
+from mz_orchestration.snowflake.plan import LoadPlan, plan_load
 from mz_orchestration.snowflake.publish import (
     publish_by_insert,
     publish_by_merge,
@@ -39,6 +39,10 @@ from mz_orchestration.snowflake.schema import definition
 from mz_orchestration.snowflake.session import SnowflakeSession, require_connector
 from mz_orchestration.snowflake.spec import LoadSpec, Strategy
 from mz_orchestration.snowflake.staging import Rows, drop_staging, fill_staging, take_over
+from mz_orchestration.snowflake.standing import Look, Standing, look_at_target
+
+# Seconds that nothing must happen in the open transaction of another process until it is undone.
+_GRACE, _LOOK_EVERY = 3.0, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +52,11 @@ class LoadResult:
     Attributes:
         target: Qualified, quoted name of the table.
         strategy: How the target got the rows.
-        rows: Rows loaded; equal to the rows in the files and, where known, to Materialize's own count.
+        rows: Rows loaded, now or before; equal to the rows in the files and, where known, to Materialize's own count.
         query_ids: Snowflake's ids of the COPY INTO statements; empty if nothing was copied.
         repeated: The target has had this manifest before; nothing was done now.
-        superseded: Another manifest has been loaded since; with ``repeated``, and ``rows`` are those of then.
+        superseded: The target has had another manifest since (with ``repeated``), or it has never had this one and
+            holds a later export of the same object (``rows`` is 0); nothing was done now.
         seconds: Duration of this call.
     """
 
@@ -148,7 +153,7 @@ def load_flow(spec: LoadSpec, context: LoadContext) -> Flow[LoadResult]:
     tag = {"run_key": manifest.run_key, "object": manifest.object, "target": spec.table, "manifest": manifest.sha256}
     session = yield from call(context.open_session, tag)
     try:
-        plan, look, earlier = yield from _check(spec, manifest, stored, session, context)
+        plan, look, earlier = yield from _check(spec, manifest, runs, stored, session, context)
         load = look.standing in (Standing.ABSENT, Standing.CHANGED)
         entry = earlier if earlier and not load else _entry(spec, plan, earlier, context)
         job = Job(spec, manifest, plan, look, session, entry, runs, context)
@@ -156,7 +161,7 @@ def load_flow(spec: LoadSpec, context: LoadContext) -> Flow[LoadResult]:
         published = load
         if load:
             published = yield from _recorded(job, earlier)
-        if entry.state is not LoadState.SUCCEEDED:
+        if load or _is_done(entry, earlier, look):
             yield from _finish(job)
     finally:
         yield from call(session.close)
@@ -164,10 +169,10 @@ def load_flow(spec: LoadSpec, context: LoadContext) -> Flow[LoadResult]:
         target=plan.label,
         strategy=spec.strategy,
         manifest=manifest,
-        rows=manifest.rows,
+        rows=0 if look.standing is Standing.OLDER else manifest.rows,
         query_ids=tuple(entry.query_ids),
-        repeated=not published,
-        superseded=look.standing is Standing.SUPERSEDED and not load,
+        repeated=not published and look.standing is not Standing.OLDER,
+        superseded=look.standing in (Standing.SUPERSEDED, Standing.OLDER),
         seconds=context.clock.monotonic() - began,
     )
 
@@ -193,30 +198,71 @@ def _read(spec: LoadSpec, context: LoadContext) -> Flow[tuple[Manifest, RunStore
 
 
 def _check(
-    spec: LoadSpec, manifest: Manifest, stored: StoredRun | None, session: SnowflakeSession, context: LoadContext
+    spec: LoadSpec,
+    manifest: Manifest,
+    runs: RunStore,
+    stored: StoredRun | None,
+    session: SnowflakeSession,
+    context: LoadContext,
 ) -> Flow[tuple[LoadPlan, Look, LoadEntry | None]]:
     with context.step(LoadStep.CHECK, "check the stage and the table"):
         plan = yield from plan_load(spec, manifest, session, context.store, snowflake_host=context.snowflake_host)
         for note in plan.notes:
             context.note(LoadStep.CHECK, note)
         earlier = stored.record.loads.get(plan.label) if stored else None
-        unfinished = earlier if earlier is not None and earlier.state is LoadState.STARTED else None
-        if unfinished is not None and (yield from undo_transaction(unfinished.load, session)):
-            context.note(LoadStep.CHECK, "the open transaction of an earlier process is undone")
+        if earlier is not None and earlier.state is not LoadState.SUCCEEDED:
+            earlier = yield from _settle(earlier, manifest, runs, session, context)
         look = yield from look_at_target(spec, plan, manifest, earlier, session)
         if look.standing is Standing.CHANGED:
             note = f"{plan.label} was changed after this manifest was published; it is loaded again"
             context.note(LoadStep.CHECK, note)
+        elif look.standing is Standing.OLDER:
+            context.note(LoadStep.CHECK, f"{plan.label} holds a later export of {manifest.object}: nothing is loaded")
         elif look.standing is not Standing.ABSENT:
             context.note(LoadStep.CHECK, f"{plan.label} has had this manifest before: nothing is loaded")
     return plan, look, earlier
+
+
+def _settle(
+    earlier: LoadEntry, manifest: Manifest, runs: RunStore, session: SnowflakeSession, context: LoadContext
+) -> Flow[LoadEntry | None]:
+    """Undo the transaction that an earlier load has left open, unless somebody is still at work in it.
+
+    Returns:
+        How that load stands now.
+    """
+    open_ids = yield from open_transactions([earlier.load, *earlier.leftovers], session)
+    quiet_for = 0.0
+    while open_ids and earlier.state is LoadState.STARTED and quiet_for < _GRACE:
+        quiet_for = 0.0 if (yield from running_statements(earlier, session)) else quiet_for + _LOOK_EVERY
+        yield from sleep(_LOOK_EVERY)
+        stored = yield from call(runs.find, manifest.export, manifest.run_key)
+        now = stored.record.loads.get(earlier.target) if stored else None
+        if now is None or now.load != earlier.load:
+            return now
+        earlier = now
+        open_ids = yield from open_transactions([earlier.load, *earlier.leftovers], session)
+    if open_ids:
+        yield from undo_transactions(open_ids, session)
+        context.note(LoadStep.CHECK, "the open transaction of an earlier process is undone")
+    return earlier
+
+
+def _is_done(entry: LoadEntry, earlier: LoadEntry | None, look: Look) -> bool:
+    """Whether an earlier load was published and only its record was not finished.
+
+    One that is open and not in the ledger may be somebody's who was told to load again, and is left alone.
+    """
+    if entry is not earlier or entry.state is LoadState.SUCCEEDED or look.standing is Standing.OLDER:
+        return False
+    return look.facts.load_known or (entry.state is LoadState.FAILED and not entry.spec.get("again"))
 
 
 def _entry(spec: LoadSpec, plan: LoadPlan, earlier: LoadEntry | None, context: LoadContext) -> LoadEntry:
     load = new_load_id()
     in_place = spec.strategy is Strategy.TRANSACTION and plan.found is not None
     left = [] if earlier is None else earlier.leftovers
-    once = {"manifest", "stage", "table", "again"}
+    once = {"manifest", "stage", "table"}
     kept = (spec.strategy.value, spec.layout.value, plan.found is None, str(definition(plan.columns)))
     return LoadEntry(
         target=plan.label,
@@ -233,24 +279,55 @@ def _entry(spec: LoadSpec, plan: LoadPlan, earlier: LoadEntry | None, context: L
 
 def _recorded(job: Job, earlier: LoadEntry | None) -> Flow[bool]:
     """Load and publish; a failure is written into the run record."""
-    entry, context = job.entry, job.context
+    entry = job.entry
     try:
         return (yield from _load(job, earlier))
+    except UnavailableError as error:
+        # What was begun goes on without us, and whoever comes next takes it over.
+        entry.error = error.to_dict()
+        yield from _save_failure(job, LoadState.STARTED if entry.query_ids or entry.publish_ids else LoadState.FAILED)
+        raise
+    except ConfigurationError as error:
+        entry.error = error.to_dict()
+        if not entry.query_ids and not entry.publish_ids and len(entry.leftovers) < 2:
+            # A mistake in a name, say: the run is not red for good because of it.
+            yield from _forget(job)
+        else:
+            yield from _save_failure(job, LoadState.FAILED)
+        raise
     except BaseException as error:
-        entry.state, entry.finished_at = LoadState.FAILED, context.clock.now()
+        if isinstance(error, MzOrchestrationError) and (yield from job.cancelled()):
+            raise LoadError(
+                f"The load into {entry.target} was cancelled from another process.",
+                hint="Run the same command again to start over.",
+            ) from error
         interrupted = LoadError(f"Interrupted by {type(error).__name__}.", retryable=True)
         entry.error = (error if isinstance(error, MzOrchestrationError) else interrupted).to_dict()
-        try:
-            yield from job.save()
-        except MzOrchestrationError as unsaved:
-            context.note(LoadStep.FINISH, f"the run record could not be updated: {unsaved.message}")
+        yield from _save_failure(job, LoadState.FAILED)
         raise
+
+
+def _forget(job: Job) -> Flow[None]:
+    now = job.context.clock.now()
+    try:
+        yield from call(job.runs.remove_load, job.manifest.export, job.manifest.run_key, job.entry, now)
+    except MzOrchestrationError as unsaved:
+        job.context.note(LoadStep.FINISH, f"the run record could not be updated: {unsaved.message}")
+
+
+def _save_failure(job: Job, state: LoadState) -> Flow[None]:
+    job.entry.state = state
+    job.entry.finished_at = None if state is LoadState.STARTED else job.context.clock.now()
+    try:
+        yield from job.save()
+    except MzOrchestrationError as unsaved:
+        job.context.note(LoadStep.FINISH, f"the run record could not be updated: {unsaved.message}")
 
 
 def _load(job: Job, earlier: LoadEntry | None) -> Flow[bool]:
     strategy, context = job.spec.strategy, job.context
     if strategy is Strategy.TRANSACTION and job.plan.found is not None:
-        yield from job.save()
+        yield from job.save(begins=True)
         with context.step(LoadStep.COPY, f"replace the rows of {job.plan.label} in one transaction"):
             return (yield from replace_in_place(job, lambda rows: _reconcile(job, job.plan.table, rows)))
     rows = (yield from take_over(job, earlier)) if earlier is not None else None

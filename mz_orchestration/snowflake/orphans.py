@@ -1,22 +1,33 @@
-"""What a load that was killed leaves open in Snowflake."""
+"""What a load that was killed leaves under way in Snowflake."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mz_orchestration.flow import Flow, call
+from mz_orchestration.runs.record import LoadEntry
 from mz_orchestration.snowflake import statements
 from mz_orchestration.snowflake.names import transaction_name
-from mz_orchestration.snowflake.session import SnowflakeSession
+from mz_orchestration.snowflake.session import QueryStatus, SnowflakeSession
 
 
-def undo_transaction(load: str, session: SnowflakeSession) -> Flow[bool]:
-    """Undo the transaction of a load, in whichever session it is open; its locks would hold up others for minutes.
-
-    Returns:
-        Whether there was one.
-    """
+def open_transactions(loads: Sequence[str], session: SnowflakeSession) -> Flow[list[int]]:
+    """The transactions of some loads that are open, in whichever session of the user."""
+    names = {transaction_name(load) for load in loads}
     shown = yield from call(session.query, statements.show_transactions())
-    for row in shown.rows:
-        if row["name"] == transaction_name(load):
-            yield from call(session.query, statements.abort_transaction(int(row["id"])))
-            return True
-    return False
+    return [int(row["id"]) for row in shown.rows if row["name"] in names]
+
+
+def running_statements(entry: LoadEntry, session: SnowflakeSession) -> Flow[list[str]]:
+    """Those of a load's long statements that Snowflake works on; of either kind only the last can be."""
+    found: list[str] = []
+    for query_id in (*entry.query_ids[-1:], *entry.publish_ids[-1:]):
+        if (yield from call(session.status, query_id)) is QueryStatus.RUNNING:
+            found.append(query_id)
+    return found
+
+
+def undo_transactions(ids: Sequence[int], session: SnowflakeSession) -> Flow[None]:
+    """Undo transactions; their locks would hold up others for minutes."""
+    for id in ids:
+        yield from call(session.query, statements.abort_transaction(id))

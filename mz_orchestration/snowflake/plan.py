@@ -1,4 +1,4 @@
-"""Where a load goes: full names, the stage, the table as it is and what it has had already.
+"""Where a load goes: full names, the stage, and the table as it is.
 
 Everything here reads; nothing is made or changed.
 """
@@ -7,21 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from enum import Enum
 from typing import Any
 
 from mz_orchestration.errors import ConfigurationError, NotFoundError, VerificationError
 from mz_orchestration.exports.manifest import Manifest
 from mz_orchestration.flow import Flow, call
 from mz_orchestration.objectstore.client import ObjectStore
-from mz_orchestration.runs.record import LoadEntry, LoadState
-from mz_orchestration.snowflake import ledger, statements
+from mz_orchestration.snowflake import statements
 from mz_orchestration.snowflake.advice import advise
 from mz_orchestration.snowflake.copy import copy_into
-from mz_orchestration.snowflake.ledger import LEDGER, LedgerFacts, ledger_of
+from mz_orchestration.snowflake.ledger import LEDGER, ledger_of
 from mz_orchestration.snowflake.marker import Mark, mark_of
-from mz_orchestration.snowflake.names import is_load_id, staging_name
+from mz_orchestration.snowflake.names import is_load_id, is_staging_name, staging_name
 from mz_orchestration.snowflake.quoting import Name, identifier, parse_name
 from mz_orchestration.snowflake.schema import (
     WantedColumn,
@@ -53,13 +50,15 @@ class TableFacts:
     Attributes:
         transient: It is a transient table; so must be what takes its place.
         clustered: Automatic clustering is on.
-        made_at: When it was made; a swap gives it the time its staging table was made.
+        created: When this table object was made, as text; that of another object of the same name differs.
+        changed: When its definition was changed last, as text.
     """
 
     transient: bool
     comment: str | None
     clustered: bool
-    made_at: datetime | None
+    created: str
+    changed: str
 
     @property
     def mark(self) -> Mark | None:
@@ -132,15 +131,21 @@ def plan_load(
         NotFoundError: The stage does not exist.
     """
     columns = wanted_columns(manifest, layout=spec.layout, lineage=spec.with_lineage)
-    _check_keys(spec, columns)
+    check_keys(spec, columns)
     stage, table = parse_name(spec.stage, field="stage"), parse_name(spec.table, field="table")
     notes: list[str] = []
     answer = yield from call(session.query, statements.current_names())
     current = answer.rows[0]
     names = (current["database_name"], current["schema_name"])
+    if current["warehouse_name"] is None:
+        raise ConfigurationError(
+            "The session has no warehouse, and COPY INTO needs one.",
+            hint="Set SNOWFLAKE_WAREHOUSE to one that the role may use, or give the user a default warehouse.",
+        )
     stage, table = _qualified(stage, names, "stage"), _qualified(table, names, "table")
-    if table[2] == LEDGER:
-        raise ConfigurationError(f"table: {identifier(*table)} is the ledger of loads.", hint="Name another table.")
+    if table[2] == LEDGER or is_staging_name(table[2]):
+        what = "the ledger of loads" if table[2] == LEDGER else "a staging table of a load"
+        raise ConfigurationError(f"table: {identifier(*table)} has the name of {what}.", hint="Name another table.")
     place = yield from _check_stage(stage, manifest, session, store, snowflake_host, notes)
     # Raises for files that cannot be loaded at all, before anything is made.
     for _ in copy_into(table, stage, place, manifest, columns):
@@ -153,7 +158,7 @@ def plan_load(
     found: TableFacts | None = None
     add: tuple[WantedColumn, ...] = ()
     if table[2] in by_name:
-        found = _table_facts(by_name[table[2]], table)
+        found = table_facts(by_name[table[2]], table)
         answer = yield from call(session.query, statements.describe_columns(table))
         changes = compare(columns, [target_column(row) for row in answer.rows], spec.schema_changes)
         if changes.problems:
@@ -175,7 +180,12 @@ def plan_load(
     )
 
 
-def _check_keys(spec: LoadSpec, columns: tuple[WantedColumn, ...]) -> None:
+def check_keys(spec: LoadSpec, columns: tuple[WantedColumn, ...]) -> None:
+    """Make sure that the keys are columns of the export by which rows can be told apart.
+
+    Raises:
+        ConfigurationError: One is not.
+    """
     exported = {column.source.name: column for column in columns if column.source is not None}
     for key in spec.keys:
         if key not in exported:
@@ -229,7 +239,12 @@ def _warehouse_size(name: str | None, session: SnowflakeSession) -> Flow[str | N
     return next((str(row["size"]) for row in answer.rows if row["name"] == name), None)
 
 
-def _table_facts(row: Mapping[str, Any], table: Name) -> TableFacts:
+def table_facts(row: Mapping[str, Any], table: Name) -> TableFacts:
+    """The target as a row of the answer to `statements.describe_tables` has it.
+
+    Raises:
+        ConfigurationError: It is no table that could be loaded.
+    """
     if row["table_type"] != "BASE TABLE":
         raise ConfigurationError(
             f"{identifier(*table)} is a {str(row['table_type']).lower()}, which cannot be replaced by a load.",
@@ -239,75 +254,6 @@ def _table_facts(row: Mapping[str, Any], table: Name) -> TableFacts:
         transient=row["is_transient"] == "YES",
         comment=row["comment"],
         clustered=row["auto_clustering_on"] == "YES",
-        made_at=row["created"],
+        created=str(row["created"]),
+        changed=str(row["last_ddl"]),
     )
-
-
-class Standing(Enum):
-    """What the target holds of a manifest."""
-
-    ABSENT = "absent"
-    PUBLISHED = "published"
-    CHANGED = "changed"  # published, and changed by somebody since
-    SUPERSEDED = "superseded"  # published once, and another manifest since
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What a look at the target and its ledger found.
-
-    Attributes:
-        standing: What the target holds of the manifest.
-        had: How many times it has had it, by the ledger's rows that count.
-        since: Rows of the ledger from before this moment tell of another table; None if all count.
-    """
-
-    standing: Standing
-    had: int = 0
-    since: datetime | None = None
-
-
-def look_at_target(
-    spec: LoadSpec, plan: LoadPlan, manifest: Manifest, earlier: LoadEntry | None, session: SnowflakeSession
-) -> Flow[Look]:
-    """Find out what the target has had; two statements where there is a ledger.
-
-    A load that ended between its publish and its row in the ledger is written down first, from the table's mark.
-
-    Args:
-        spec: The load.
-        plan: The target as found.
-        manifest: What is to be loaded.
-        earlier: What the run record knows of a load into this target.
-        session: To ask with.
-    """
-    if plan.found is None:
-        return Look(Standing.ABSENT)
-    mark = plan.found.mark
-    unfinished = earlier.load if earlier is not None and earlier.state is not LoadState.SUCCEEDED else None
-    # A table without a mark was made by somebody else, and what another table of its name had is not its own.
-    since = None if mark else plan.found.made_at
-    known = LedgerFacts()
-    if plan.has_ledger:
-        asked = ledger.read(plan.ledger, plan.label, manifest, mark=mark, load=unfinished, since=since)
-        known = ledger.facts((yield from call(session.query, asked)).rows)
-    if mark is not None and not known.mark_known:
-        if not plan.has_ledger:
-            yield from call(session.query, ledger.create(plan.ledger))
-        yield from call(session.query, ledger.insert_marked(plan.ledger, plan.label, mark))
-        known = LedgerFacts(
-            had=known.had + (mark.manifest == manifest.sha256),
-            latest=mark.manifest,
-            mark_known=True,
-            load_known=known.load_known or mark.load == unfinished,
-        )
-    standing = Standing.PUBLISHED
-    if not known.had or (spec.again and not known.load_known):
-        standing = Standing.ABSENT
-    elif known.latest != manifest.sha256:
-        standing = Standing.SUPERSEDED
-    elif spec.strategy.replaces:
-        counted = yield from call(session.query, statements.count_rows(plan.table))
-        if int(counted.rows[0]["n"]) != manifest.rows:
-            standing = Standing.CHANGED
-    return Look(standing, known.had, since)

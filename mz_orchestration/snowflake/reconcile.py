@@ -70,23 +70,30 @@ def reconcile(job: Job, table: Name, answer: Iterable[Mapping[str, Any]]) -> Flo
             job.session,
             job.context.store,
             timeout=job.spec.timeout,
-            execute=lambda statement: job.submit(statement, job.entry.publish_ids, step=LoadStep.RECONCILE),
+            execute=lambda statement: job.submit(statement, step=LoadStep.RECONCILE),
         )
-    if not problems and job.keys:
-        problems += yield from _bad_keys(job, table)
     if problems:
         refuse_findings(job, problems)
+    if job.keys:
+        yield from _check_keys(job, table)
     return loaded
 
 
-def _bad_keys(job: Job, table: Name) -> Flow[list[str]]:
-    row = (yield from job.query(statements.find_bad_keys(table, job.keys))).rows[0]
+def _check_keys(job: Job, table: Name) -> Flow[None]:
+    asked = statements.find_bad_keys(table, job.keys)
+    row = (yield from job.submit(asked, step=LoadStep.RECONCILE)).rows[0]
     nulls, shared = int(row["nulls"]), int(row["n"]) - int(row["different"])
     named = ", ".join(job.spec.keys)
     found = [f"{nulls} rows have no value in a key ({named})"] if nulls else []
     if shared:
         found.append(f"{shared} rows share their key ({named}) with another")
-    return found
+    if found:
+        raise ReconciliationError(
+            f"Rows of the export cannot be told apart by their keys: {'; '.join(found)}.",
+            hint="Name keys that are unique and never null, or load by another strategy. Nothing was published; "
+            f"{identifier(*table)} holds the rows.",
+            details={"rows_in_files": job.manifest.rows, "rows_without_key": nulls, "rows_with_shared_key": shared},
+        )
 
 
 def refuse_findings(job: Job, problems: Sequence[str]) -> None:

@@ -48,6 +48,7 @@ REFUSALS: dict[int, Refusal] = {
     # Names and rights.
     1011: Refusal(ConfigurationError, "A stage's URL begins with s3://, gcs://, azure:// or s3compat://."),
     1757: Refusal(ConfigurationError, "Add the location to the storage integration's STORAGE_ALLOWED_LOCATIONS."),
+    1430: Refusal(RunConflictError, f"Somebody else has added it meanwhile. {_AGAIN}", retryable=True),
     2002: Refusal(RunConflictError, f"Somebody else has made it meanwhile. {_AGAIN}", retryable=True),
     2003: Refusal(NotFoundError, _NAME),
     2043: Refusal(NotFoundError, _NAME),

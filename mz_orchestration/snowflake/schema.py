@@ -74,6 +74,7 @@ LINEAGE = (
     WantedColumn(_MANIFEST, Sql("VARCHAR(64)"), None),
     WantedColumn("_MZ_LOADED_AT", Sql("TIMESTAMP_LTZ(6)"), Sql("METADATA$START_SCAN_TIME")),
 )
+_LINEAGE_NAMES = frozenset(column.name for column in LINEAGE)
 
 
 def wanted_columns(manifest: Manifest, *, layout: Layout, lineage: bool) -> tuple[WantedColumn, ...]:
@@ -280,8 +281,12 @@ def _ways_out(comparison: Comparison) -> list[str]:
     problems = [difference for difference in comparison.differences if difference.problem]
     signs = {problem.sign for problem in problems}
     ways = []
+    if any(problem.sign is Sign.MISSING and problem.name in _LINEAGE_NAMES for problem in problems):
+        ways.append("Without lineage (--no-lineage) the columns that begin with _MZ_ are not needed.")
     if signs & {Sign.MISSING, Sign.EXTRA} and comparison.changes is SchemaChanges.FAIL:
-        ways.append("schema_changes=add_columns adds what is missing and leaves what the export has not to NULL.")
+        ways.append(
+            "With --schema-changes add_columns what is missing is added, and what the export has not is left to NULL."
+        )
     casts = [problem.cast for problem in problems if problem.cast]
     if casts:
         ways.append(f"An export with {' '.join(casts)} fits the table's types.")

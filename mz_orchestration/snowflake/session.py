@@ -23,6 +23,7 @@ from mz_orchestration import __version__
 from mz_orchestration.errors import ConfigurationError, MzOrchestrationError, UnavailableError
 from mz_orchestration.snowflake.config import SnowflakeConfig
 from mz_orchestration.snowflake.connector_errors import Doing, explained
+from mz_orchestration.snowflake.interrupts import interruptible
 from mz_orchestration.snowflake.quoting import Sql
 
 STATEMENT_SECONDS = 300.0
@@ -108,6 +109,7 @@ class SnowflakeSession:
         UnavailableError: Snowflake could not be reached.
     """
 
+    @interruptible
     def __init__(
         self,
         config: SnowflakeConfig,
@@ -130,7 +132,7 @@ class SnowflakeSession:
         parameters: dict[str, Any] = {
             # A timestamp with zone takes the session's zone on its way in.
             "TIMEZONE": "UTC",
-            "QUERY_TAG": json.dumps(dict(query_tag or {}), separators=(",", ":")),
+            "QUERY_TAG": json.dumps(dict(query_tag or {}), separators=(",", ":"), ensure_ascii=False),
             "STATEMENT_TIMEOUT_IN_SECONDS": max(1, int(statement_timeout)),
             "LOCK_TIMEOUT": max(1, int(lock_timeout)),
             # Accounts and users may have other defaults than Snowflake.
@@ -183,6 +185,7 @@ class SnowflakeSession:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
+    @interruptible
     def close(self) -> None:
         """End the session; an open transaction is rolled back with it. Never raises."""
         if self._keep_running and self._major >= 5 and self._may_run():
@@ -199,6 +202,7 @@ class SnowflakeSession:
         except MzOrchestrationError:
             return True
 
+    @interruptible
     def query(self, statement: Sql) -> Answer:
         """Run a statement and wait for its answer, at most ``query_timeout`` seconds.
 
@@ -212,6 +216,7 @@ class SnowflakeSession:
             cursor.execute(statement, timeout=self._query_timeout)
             return _answer(cursor)
 
+    @interruptible
     def submit(self, statement: Sql) -> str:
         """Start a statement and return its query id without waiting.
 
@@ -229,6 +234,7 @@ class SnowflakeSession:
         self._submitted.append(query_id)
         return query_id
 
+    @interruptible
     def status(self, query_id: str) -> QueryStatus:
         """What has become of a statement that this or any other session of the user has submitted.
 
@@ -258,11 +264,7 @@ class SnowflakeSession:
                 return QueryStatus.UNKNOWN
             return _STATUS.get(name, QueryStatus.UNKNOWN)
 
-    def is_running(self, query_id: str) -> bool:
-        """Whether a submitted statement has not ended yet."""
-        with explained(Doing.ASK):
-            return bool(self._connection.is_still_running(self._connection.get_query_status(query_id)))
-
+    @interruptible
     def result(self, query_id: str) -> Answer:
         """The answer of a statement that has ended, by its id: no statement is run for it. Its error is raised.
 
@@ -285,6 +287,12 @@ class SnowflakeSession:
             cursor.query_result(query_id)
             return _answer(cursor)
 
+    def abort_submitted(self) -> None:
+        """Ask Snowflake to end whatever this session has submitted; of one that was interrupted nobody has the id."""
+        for query_id in self._submitted[-1:]:
+            self.abort(query_id)
+
+    @interruptible
     def abort(self, query_id: str) -> bool:
         """Ask Snowflake to end a statement of any session of the user; never raises.
 

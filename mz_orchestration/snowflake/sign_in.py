@@ -190,8 +190,8 @@ def _open_key(found: dict[str, Any]) -> None:
 def _read_token(path: str) -> str:
     try:
         token = Path(path).expanduser().read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+    except (OSError, RuntimeError, UnicodeDecodeError) as error:
+        reason = "it is no text" if isinstance(error, UnicodeDecodeError) else getattr(error, "strerror", error)
         raise ConfigurationError(
             f"{named('token_file_path')} {path} cannot be read: {reason}.",
             hint="Name the file that holds the token and nothing else.",

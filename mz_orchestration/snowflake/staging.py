@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mz_orchestration.errors import LoadError, MzOrchestrationError, NotFoundError, RunConflictError
+from mz_orchestration.errors import MzOrchestrationError, RunConflictError, UnavailableError
 from mz_orchestration.flow import Flow, call
 from mz_orchestration.runs.record import LoadEntry, LoadState
 from mz_orchestration.snowflake import statements
@@ -28,7 +28,7 @@ def fill_staging(job: Job) -> Flow[Rows]:
         What COPY INTO answered: a row for each file.
     """
     with job.context.step(LoadStep.STAGE, f"create the staging table {job.staging[2]}"):
-        yield from job.save()
+        yield from job.save(begins=True)
         yield from _create(job)
     with job.context.step(LoadStep.COPY, f"copy {len(job.manifest.files)} files into it") as details:
         rows = yield from copy_files(job, job.staging)
@@ -41,7 +41,8 @@ def _create(job: Job) -> Flow[None]:
     if found is None:
         yield from job.query(statements.create_staging(job.staging, columns))
     elif job.spec.strategy is Strategy.SWAP:
-        yield from job.query(statements.clone(job.staging, job.plan.table, transient=found.transient))
+        clone = statements.clone(job.staging, job.plan.table, transient=found.transient)
+        yield from job.submit(clone, step=LoadStep.STAGE)
         yield from job.query(statements.truncate(job.staging))
         if job.plan.add:
             yield from job.query(statements.add_columns(job.staging, job.plan.add))
@@ -64,9 +65,10 @@ def copy_files(job: Job, target: tuple[str, ...], *, force: bool = False, in_tra
     own = len(copies) > 1 and not in_transaction
     rows: Rows = []
     if own:
+        yield from job.query(statements.end_autocommit())
         yield from job.query(statements.begin(transaction_name(job.entry.load)))
     for statement in copies:
-        answer = yield from job.submit(statement, job.entry.query_ids, step=LoadStep.COPY)
+        answer = yield from job.submit(statement, step=LoadStep.COPY, ids=job.entry.query_ids)
         rows += answer.rows
     if own:
         yield from job.query(statements.commit())
@@ -81,24 +83,30 @@ def take_over(job: Job, earlier: LoadEntry) -> Flow[Rows | None]:
     """
     resumable = (
         earlier.state is LoadState.STARTED
+        and earlier.load
         and earlier.shape == job.entry.shape
         and len(earlier.query_ids) == 1
         and not earlier.publish_ids
-        and 0 < len(job.manifest.files) <= MAX_FILES
+        and len(job.manifest.files) <= MAX_FILES
     )
     if not resumable:
         return None
     query_id, old = earlier.query_ids[0], job.plan.staging(earlier.load)
+    job.entry.query_ids.append(query_id)
+    # Before anything else: what is written down names both tables, and this process as the one that goes on.
+    yield from job.save(begins=True)
+    job.context.on_job(job)
     try:
         with job.context.step(LoadStep.COPY, f"wait for the COPY INTO {query_id} of an earlier process"):
             answer = yield from job.wait(query_id, step=LoadStep.COPY)
         yield from job.query(statements.rename(old, job.staging))
-    except (NotFoundError, LoadError) as error:
+    except MzOrchestrationError as error:
+        if isinstance(error, UnavailableError) or "timeout_seconds" in error.details:
+            raise
         # It failed, or whoever began it has gone on with it after all.
         job.context.note(LoadStep.COPY, f"it is of no use ({error.message})")
+        job.entry.query_ids.clear()
         return None
-    job.entry.query_ids.append(query_id)
-    yield from job.save()
     # If they exchanged the tables just before, what we hold by its name is what the target was.
     table = job.plan.table
     described = yield from job.query(statements.describe_tables((table[0], table[1]), [table[2]]))

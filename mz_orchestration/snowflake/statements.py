@@ -32,7 +32,7 @@ def describe_stage(stage: Name) -> Sql:
 def describe_tables(schema: tuple[str, str], names: Sequence[str]) -> Sql:
     """Asks which of the tables exist, what kind they are, and for what a copy of them has to keep."""
     return compose(
-        "SELECT TABLE_NAME, TABLE_TYPE, IS_TRANSIENT, COMMENT, CREATED, CLUSTERING_KEY, AUTO_CLUSTERING_ON FROM {} "
+        "SELECT TABLE_NAME, TABLE_TYPE, IS_TRANSIENT, COMMENT, CREATED, LAST_DDL, AUTO_CLUSTERING_ON FROM {} "
         "WHERE TABLE_SCHEMA = {} AND TABLE_NAME IN ({})",
         identifier(schema[0], "INFORMATION_SCHEMA", "TABLES"),
         literal(schema[1]),

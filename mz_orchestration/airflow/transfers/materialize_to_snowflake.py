@@ -144,6 +144,7 @@ class MaterializeToSnowflakeOperator(BaseOperator):
         from mz_orchestration.exports.spec import export_spec
         from mz_orchestration.objectstore.client import ObjectStore
         from mz_orchestration.snowflake.load import run_load
+        from mz_orchestration.snowflake.session import require_connector
         from mz_orchestration.snowflake.spec import load_spec
 
         spec = export_spec(
@@ -160,7 +161,9 @@ class MaterializeToSnowflakeOperator(BaseOperator):
         target = {"stage": self.stage, "table": self.table, "timeout": self.load_timeout}
         # Before the export, so that a mistake in what follows it does not cost one.
         load_spec(manifest=spec.to, **target)
+        require_connector()
         snowflake = connections.snowflake_config(connections.get_connection(self.snowflake_conn_id))
+        snowflake.connect_arguments()
         materialize = connections.materialize_config(connections.get_connection(self.materialize_conn_id))
         store = ObjectStore(
             connections.object_store_config(connections.get_connection(self.aws_conn_id)) if self.aws_conn_id else None

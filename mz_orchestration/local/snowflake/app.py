@@ -79,7 +79,9 @@ class Endpoints:
             return answers.failure(error.code, error.message, error.sqlstate)
         self._enter(session, query.get("databaseName"), query.get("schemaName"))
         warehouse = query.get("warehouse") or signed_in.user.default_warehouse
-        session.warehouse = warehouse.upper() if warehouse else None
+        # One that does not exist is no error until something needs it.
+        known = warehouse is not None and warehouse.upper() in self._account.catalog.warehouses
+        session.warehouse = warehouse.upper() if warehouse and known else None
         session.role = role
         return answers.success(
             {

@@ -40,8 +40,9 @@ def load_until(number: int, fields: dict[str, Any], *, recorded: bool) -> None:
             nonlocal sent
             answer = method(session, statement)
             # Those that only read leave the same behind as the one before them.
-            sent += not statement.startswith(("SELECT", "DESC", "LIST", "SHOW"))
-            if sent == number:
+            changes = not statement.startswith(("SELECT", "DESC", "LIST", "SHOW"))
+            sent += changes
+            if changes and sent == number:
                 die()
             return answer
 

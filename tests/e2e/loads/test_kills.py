@@ -1,4 +1,4 @@
-"""Killed behind every statement of every strategy that changes anything: the target is always old or new, and the next run loads once."""
+"""Killed behind every change that any strategy makes: the target is old or new, and the next run loads once."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_killed_behind_every_statement(
         assert content(table) == new, f"statement {number}"
         assert result.repeated == (found == new), f"statement {number}"
         _nothing_is_left(table, snowflake, number)
-    assert killed >= 6
+    assert killed >= 5
     assert number < _MOST - 1
 
 

@@ -189,7 +189,7 @@ def test_a_target_with_doubled_keys_is_not_merged_into(
         ({"strategy": "merge", "keys": "id", "layout": "variant"}, "no columns to merge by"),
         ({"layout": "variant", "checks": "columns"}, "no columns to check"),
         ({"strategy": "merge", "keys": "nope"}, "the export has no column 'nope'"),
-        ({"table": "DEMO.PUBLIC.MZ_ORCHESTRATION_LOADS"}, "is the ledger"),
+        ({"table": "DEMO.PUBLIC.MZ_ORCHESTRATION_LOADS"}, "has the name of the ledger"),
     ],
 )
 def test_nonsense_is_refused(fields: dict[str, Any], said: str, yesterday: Exported) -> None:

@@ -26,7 +26,8 @@ from mz_orchestration.flow import Clock, arun
 from mz_orchestration.materialize.session import Session
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.objectstore.location import parse_folder
-from mz_orchestration.runs.record import AttemptState
+from mz_orchestration.progress import Event
+from mz_orchestration.runs.record import AttemptState, LoadState
 from mz_orchestration.runs.store import RunStore
 from mz_orchestration.snowflake.load import LoadStep, run_load
 from mz_orchestration.snowflake.spec import load_spec
@@ -245,7 +246,7 @@ def test_an_older_manifest_does_not_silently_replace_a_newer_one(command: Comman
         assert command.load(manifest, table).returncode == 0
     again = command.load(old["manifest"], table)
     assert again.returncode == 0
-    assert "replaced by a later load since; nothing done" in again.stdout
+    assert "loaded before, and another manifest since; nothing done" in again.stdout
     assert "reconciled" not in again.stdout
     assert snowflake(f"SELECT DAY FROM {table}") == [{"day": 2}]
     assert command.load(old["manifest"], table, "--again").returncode == 0
@@ -277,21 +278,32 @@ def test_two_loads_of_one_manifest_at_once(command: Command, snowflake: Query, e
     assert "loaded" in command("runs", "show", f"at-once-{exists}", "--at", BASE).stdout.splitlines()[0]
 
 
-def test_a_record_cannot_make_us_drop_another_table(store: ObjectStore, snowflake: Query) -> None:
-    snowflake("CREATE TABLE DEMO.PUBLIC.PRECIOUS (ID NUMBER(38,0))")
+@pytest.mark.parametrize("state", [LoadState.FAILED, LoadState.STARTED])
+def test_a_record_cannot_make_us_touch_another_table(store: ObjectStore, snowflake: Query, state: LoadState) -> None:
+    table = f"FORGED_{state}".upper()
+    precious = f"DEMO.PUBLIC.{table}__MZ_PRECIOUS"
+    snowflake(f"CREATE TABLE {precious} (ID NUMBER(38,0))")
     spec = export_spec(object="forged", query="SELECT id FROM shop.orders", to=BASE, connection="local_s3")
-    export = run_export(spec, run_key="forged-record", store=store)
-    load = load_spec(manifest=export.manifest_url, stage=STAGE, table="DEMO.PUBLIC.FORGED_RECORD")
+    export = run_export(spec, run_key=f"forged-{state}", store=store)
+    load = load_spec(manifest=export.manifest_url, stage=STAGE, table=f"DEMO.PUBLIC.{table}")
     with pytest.raises(Interrupt):
-        run_load(load, store=store, on_event=interrupt_at(LoadStep.COPY, "started"))
+        run_load(load, store=store, on_event=interrupt_at(LoadStep.RECONCILE, "started"))
     runs = RunStore(store, parse_folder(BASE, field=""))
-    stored = runs.find("forged", "forged-record")
+    stored = runs.find("forged", f"forged-{state}")
     assert stored is not None
-    stored.record.loads['"DEMO"."PUBLIC"."FORGED_RECORD"'].staging = "PRECIOUS"
+    entry = stored.record.loads[f'"DEMO"."PUBLIC"."{table}"']
+    assert len(entry.query_ids) == 1
+    entry.state, entry.load, entry.leftovers = state, "PRECIOUS", ["PRECIOUS"]
     runs.save(stored, datetime.now(UTC))
-    with pytest.raises(VerificationError, match="which it cannot be"):
-        run_load(load, store=store)
-    assert snowflake("SELECT COUNT(*) AS N FROM DEMO.PUBLIC.PRECIOUS") == [{"n": 0}]
+    told: list[Event] = []
+    if state is LoadState.STARTED:
+        # Its table would be taken over.
+        with pytest.raises(VerificationError, match="which it cannot be"):
+            run_load(load, store=store, on_event=told.append)
+    else:
+        run_load(load, store=store, on_event=told.append)
+        assert "the staging table of load PRECIOUS stays" in str(told)
+    assert snowflake(f"SELECT COUNT(*) AS N FROM {precious}") == [{"n": 0}]
 
 
 def test_files_that_are_gone_are_exported_again(store: ObjectStore) -> None:

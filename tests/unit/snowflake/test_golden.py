@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +46,7 @@ def manifest(*, format: str = "parquet", rows: int = 3, files: int = 2, columns:
         csv=CsvOptions(header=True) if format == "csv" else None,
         columns=columns,
         rows=rows,
+        timestamp=1_763_780_645_678,
         files=tuple(
             DataFile(name=f"mz-t7-batch-0000-{number:04}.{format}", bytes=10, etag="e", rows=1)
             for number in range(files)
@@ -101,18 +101,18 @@ def test_a_copy_that_matches_by_name() -> None:
 
 def test_the_ledger() -> None:
     at, exported = ("A", "B", ledger.LEDGER), manifest()
-    mark = Mark("cd" * 32, "0123456789AB")
-    since = datetime(2026, 11, 22, 3, 4, 5, 678901, UTC)
+    mark, created = Mark("cd" * 32, "0123456789AB", True), "2026-11-22 03:04:05.678000+00:00"
     check(
         "ledger",
         [
             ledger.create(at),
-            ledger.read(at, "t's", exported, mark=mark, load="BA9876543210", since=since),
-            ledger.read(at, "t's", exported, mark=None, load=None, since=None),
-            ledger.lock(at, "t's"),
+            ledger.read(at, "t's", exported, created=created, mark=mark, load="BA9876543210"),
             ledger.make_lock(at, "t's"),
-            ledger.insert(at, "t's", exported, load="BA9876543210", strategy="swap", query_ids=["01-a", "01-b"]),
-            ledger.insert_marked(at, "t's", mark),
+            ledger.lock(at, "t's"),
+            ledger.insert(
+                at, "t's", exported, load="BA9876543210", strategy="swap", query_ids=["01-a", "01-b"], created=created
+            ),
+            ledger.insert_marked(at, "t's", mark, created=created),
         ],
     )
 

@@ -10,11 +10,11 @@ FIRST, SECOND = "0" * 12, "F" * 12
 
 
 @pytest.mark.parametrize(
-    "comment", [None, "", "Owned by finance", f"Owned [mz-orchestration manifest={OLD} load={FIRST}]"]
+    "comment", [None, "", "Owned by finance", f"Owned [mz-orchestration manifest={OLD} swap={FIRST}]"]
 )
 def test_the_mark_replaces_an_earlier_one_and_keeps_the_comment(comment: str | None) -> None:
-    marked = mark(comment, Manifest.model_construct(sha256=NEW), SECOND)
-    assert mark_of(marked) == Mark(NEW, SECOND)
+    marked = mark(comment, Manifest.model_construct(sha256=NEW), SECOND, swapped=bool(comment))
+    assert mark_of(marked) == Mark(NEW, SECOND, bool(comment))
     assert OLD not in marked
     assert FIRST not in marked
     assert marked.startswith((comment or "")[:5])

@@ -208,7 +208,7 @@ def test_the_diff_is_readable() -> None:
             "~ N            NUMBER(10,0)      in the table holds 10 digits before the point, the export has up to 19: "
             "NUMBER(19,0) fits",
             "- LEGACY_NAME  VARCHAR(20)       in the table, not in the export",
-            "schema_changes=add_columns adds what is missing and leaves what the export has not to NULL.",
+            "With --schema-changes add_columns what is missing is added, and what the export has not is left to NULL.",
             "An export with --cast id=text --cast at=timestamp (in UTC) fits the table's types.",
             "Otherwise change the table or the export, or load into a new table.",
         ]
