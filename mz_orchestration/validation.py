@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from mz_orchestration.errors import ConfigurationError
+
+# Fields whose values are nobody's business, misspelled ones among them.
+_SECRET = re.compile(r"passw|pwd|secret|token|private_key|access_key|phrase|credential", re.IGNORECASE)
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -33,6 +37,7 @@ def describe_validation(error: ValidationError) -> str:
     for item in error.errors(include_url=False, include_context=False):
         field = ".".join(str(part) for part in item["loc"])
         text = item["msg"].removeprefix("Value error, ").rstrip(".")
-        shown = "" if item["type"] in ("value_error", "missing") else f" (got {item['input']!r})"
+        hidden = item["type"] in ("value_error", "missing") or _SECRET.search(field)
+        shown = "" if hidden else f" (got {item['input']!r})"
         lines.append(f"{field}: {text}{shown}." if field else f"{text}.")
     return " ".join(lines)

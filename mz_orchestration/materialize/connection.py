@@ -21,7 +21,7 @@ class MaterializeConfig(BaseModel):
         connect_timeout: Seconds.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     host: str | None = None
     port: int | None = None

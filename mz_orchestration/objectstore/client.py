@@ -48,7 +48,7 @@ class ObjectStoreConfig(BaseModel):
         aws_access_key_id: Static key, with ``aws_secret_access_key`` and perhaps ``aws_session_token``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     endpoint_url: str | None = None
     region_name: str | None = None

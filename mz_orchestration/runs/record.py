@@ -7,9 +7,12 @@ process left behind, or starts the next attempt; it never produces the same thin
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+# They become names of tables and parts of addresses.
+_LOAD, _QUERY = r"^([0-9A-F]{12})?$", r"^[A-Za-z0-9-]{1,64}$"
 
 
 class AttemptState(StrEnum):
@@ -103,15 +106,15 @@ class LoadEntry(BaseModel):
     state: LoadState
     started_at: AwareDatetime
     finished_at: AwareDatetime | None = None
-    load: str = ""
+    load: str = Field(default="", pattern=_LOAD)
     spec: dict[str, Any] = {}
     shape: str = ""
     staging: str = ""
-    leftovers: list[str] = []
+    leftovers: list[Annotated[str, Field(pattern=_LOAD)]] = []
     deadline_at: AwareDatetime | None = None
     rows: int | None = None
-    query_ids: list[str] = []
-    publish_ids: list[str] = []
+    query_ids: list[Annotated[str, Field(pattern=_QUERY)]] = []
+    publish_ids: list[Annotated[str, Field(pattern=_QUERY)]] = []
     error: dict[str, Any] | None = None
 
 

@@ -37,7 +37,7 @@ class SnowflakeConfig(BaseModel):
         login_timeout: Seconds until a sign-in is given up.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, populate_by_name=True)
 
     account: str | None = None
     connection_name: str | None = None

@@ -101,7 +101,10 @@ def _theirs(number: int, error: Any) -> bool:
     """Whether Snowflake has said it, and not the connector. A statement may fail without a number."""
     if number == 0:
         return bool(getattr(error, "sfqid", None))
-    return number not in _CONNECTOR and number not in _KINDS and _status(number, "") is None
+    if number in _KINDS:
+        # Numbers that Snowflake has, too: what it says of a statement carries the statement's id.
+        return bool(getattr(error, "sfqid", None))
+    return number not in _CONNECTOR and _status(number, "") is None
 
 
 def _said(doing: Doing, number: int, text: str, details: dict[str, Detail], theirs: bool) -> MzOrchestrationError:

@@ -10,7 +10,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from mz_orchestration.errors import ConfigurationError, LoadError, MzOrchestrationError, UnavailableError
+from mz_orchestration.errors import (
+    ConfigurationError,
+    CredentialsError,
+    LoadError,
+    MzOrchestrationError,
+    NotFoundError,
+    UnavailableError,
+)
 from mz_orchestration.exports.latest import open_manifest
 from mz_orchestration.exports.manifest import Manifest
 from mz_orchestration.exports.stored_manifest import check_against_store
@@ -21,6 +28,7 @@ from mz_orchestration.objectstore.location import parse_folder, parse_location
 from mz_orchestration.progress import OnEvent, ignore
 from mz_orchestration.runs.record import LoadEntry, LoadState
 from mz_orchestration.runs.store import RunStore, StoredRun
+from mz_orchestration.snowflake import ledger
 from mz_orchestration.snowflake.config import SnowflakeConfig
 from mz_orchestration.snowflake.job import Job, LoadContext, LoadStep, session_opener
 from mz_orchestration.snowflake.names import new_load_id
@@ -326,6 +334,7 @@ def _save_failure(job: Job, state: LoadState) -> Flow[None]:
 
 def _load(job: Job, earlier: LoadEntry | None) -> Flow[bool]:
     strategy, context = job.spec.strategy, job.context
+    yield from _prepare_ledger(job)
     if strategy is Strategy.TRANSACTION and job.plan.found is not None:
         yield from job.save(begins=True)
         with context.step(LoadStep.COPY, f"replace the rows of {job.plan.label} in one transaction"):
@@ -342,6 +351,26 @@ def _load(job: Job, earlier: LoadEntry | None) -> Flow[bool]:
         if strategy is Strategy.MERGE:
             return (yield from publish_by_merge(job))
         return (yield from publish_by_insert(job, overwrite=strategy is Strategy.OVERWRITE))
+
+
+def _prepare_ledger(job: Job) -> Flow[None]:
+    """Make sure that there is a ledger that this role can read, before anything is made that belongs into it.
+
+    Raises:
+        ConfigurationError: It belongs to somebody else, or is another table of that name.
+    """
+    plan = job.plan
+    if plan.has_ledger and plan.found is not None:
+        return  # read already
+    if not plan.has_ledger:
+        yield from job.query(ledger.create(plan.ledger))
+    try:
+        yield from job.query(ledger.read(plan.ledger, plan.label, job.manifest, created=""))
+    except (LoadError, NotFoundError, CredentialsError) as error:
+        raise ConfigurationError(
+            f"{identifier(*plan.ledger)} cannot be used as the ledger of loads: {error.message}",
+            hint="Grant SELECT, INSERT and UPDATE on it to the role, or rename the table that is in its place.",
+        ) from error
 
 
 def _reconcile(job: Job, table: tuple[str, ...], rows: Rows) -> Flow[None]:

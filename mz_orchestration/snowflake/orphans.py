@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
+from mz_orchestration.errors import ConfigurationError, LoadError
 from mz_orchestration.flow import Flow, call
 from mz_orchestration.runs.record import LoadEntry
 from mz_orchestration.snowflake import statements
@@ -30,4 +32,6 @@ def running_statements(entry: LoadEntry, session: SnowflakeSession) -> Flow[list
 def undo_transactions(ids: Sequence[int], session: SnowflakeSession) -> Flow[None]:
     """Undo transactions; their locks would hold up others for minutes."""
     for id in ids:
-        yield from call(session.query, statements.abort_transaction(id))
+        # One that has ended by itself in between is none that could be undone.
+        with suppress(LoadError, ConfigurationError):
+            yield from call(session.query, statements.abort_transaction(id))

@@ -12,6 +12,7 @@ from mz_orchestration.snowflake import statements
 from mz_orchestration.snowflake.checks import column_checks
 from mz_orchestration.snowflake.job import Job, LoadStep
 from mz_orchestration.snowflake.quoting import Name, identifier
+from mz_orchestration.snowflake.refusals import masked
 from mz_orchestration.snowflake.spec import Checks, Strategy
 
 # More than these are counted only.
@@ -41,7 +42,7 @@ def findings(manifest: Manifest, answer: Iterable[Mapping[str, Any]]) -> list[st
             found.append(f"{name}: loaded twice")
         seen.add(name)
         if row["status"] != "LOADED" or row["errors_seen"]:
-            problem = row.get("first_error") or "no error given"
+            problem = masked(str(row["first_error"])) if row.get("first_error") else "no error given"
             found.append(f"{name}: {row['status']}, {row['errors_seen']} errors, the first: {problem}")
         if row["rows_loaded"] != expected[name]:
             found.append(f"{name}: {row['rows_loaded']} rows loaded, {expected[name]} in the file")
@@ -94,6 +95,17 @@ def _check_keys(job: Job, table: Name) -> Flow[None]:
             f"{identifier(*table)} holds the rows.",
             details={"rows_in_files": job.manifest.rows, "rows_without_key": nulls, "rows_with_shared_key": shared},
         )
+
+
+def expect_rows(job: Job, table: Name) -> Flow[None]:
+    """Make sure that a table holds the manifest's rows and no others.
+
+    Raises:
+        ReconciliationError: It does not.
+    """
+    there = int((yield from job.query(statements.count_rows(table))).rows[0]["n"])
+    if there != job.manifest.rows:
+        refuse_findings(job, [f"{there} rows are in the target, {job.manifest.rows} in the files"])
 
 
 def refuse_findings(job: Job, problems: Sequence[str]) -> None:

@@ -300,6 +300,8 @@ class SnowflakeSession:
             Whether Snowflake has taken note; what has ended already, it has not.
         """
         with suppress(Exception), self._connection.cursor() as cursor:
+            # It becomes a part of an address.
+            _check_query_id(query_id)
             return bool(cursor.abort_query(query_id))
         return False
 

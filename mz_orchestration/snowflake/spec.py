@@ -74,7 +74,8 @@ class LoadSpec(BaseModel):
     lineage: bool | None = None
     schema_changes: SchemaChanges = SchemaChanges.FAIL
     checks: Checks = Checks.NONE
-    timeout: float = Field(default=6 * 3600, gt=0, allow_inf_nan=False)
+    # Snowflake's own limit for a statement is seven days, and it gets a minute more than we do.
+    timeout: float = Field(default=6 * 3600, gt=0, le=7 * 24 * 3600 - 60, allow_inf_nan=False)
     again: bool = False
 
     @field_validator("manifest")

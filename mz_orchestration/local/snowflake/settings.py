@@ -98,7 +98,8 @@ def set_parameter(session: Session, name: str, value: Value) -> None:
             ZoneInfo(str(value))
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise errors.invalid_value(name, value) from error
-    if name == "AUTOCOMMIT" and value is True:
+    if name == "AUTOCOMMIT" and value != session.parameters[name]:
+        # By documentation either change commits what is open.
         session.commit()
     session.parameters[name] = value
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mz_orchestration.snowflake import load
 from mz_orchestration.snowflake.load import run_load
 from mz_orchestration.snowflake.spec import load_spec
 
@@ -46,7 +47,10 @@ def test_killed_behind_every_statement(
     today: Exported,
     snowflake: Query,
     content: Callable[[str], Content | None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # The processes are known to be dead.
+    monkeypatch.setattr(load, "_GRACE", 0.0)
     base = f"DEMO.PUBLIC.KILLS_{strategy}_OLD".upper()
     old = yesterday.content if exists else None
     new = new_content(strategy, old, today.content)

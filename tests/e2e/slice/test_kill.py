@@ -76,11 +76,11 @@ def test_load(
 ) -> None:
     name = f"KILL_LOAD_{step}_{moment}_{exists}".upper()
     table = f"DEMO.PUBLIC.{name}"
-    export = run_export(export_spec(**export_fields("kill_load")), run_key=name, store=store)
     if exists:
         earlier = run_export(export_spec(**export_fields("kill_load")), run_key=f"{name}-earlier", store=store)
         run_load(load_spec(manifest=earlier.manifest_url, stage=STAGE, table=table), store=store)
 
+    export = run_export(export_spec(**export_fields("kill_load")), run_key=name, store=store)
     fields = {"manifest": export.manifest_url, "stage": STAGE, "table": table}
     killed("load", fields, "", step, moment)
     result = run_load(load_spec(**fields), store=store)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from pydantic import ValidationError
 
 from mz_orchestration.errors import ConfigurationError
 from mz_orchestration.snowflake.config import SnowflakeConfig
@@ -239,3 +240,13 @@ def test_secrets_are_not_shown() -> None:
     names = ("password", "token", "private_key", "private_key_file_pwd", "oauth_client_secret")
     found = config(**dict.fromkeys(names, "hunter2"))
     assert "hunter2" not in repr(found) + str(found) + found.model_dump_json()
+
+
+@pytest.mark.parametrize("fields", [{"passwort": "hunter2"}, {"password": 12345}, {"private_key_content": "hunter2"}])
+def test_a_secret_that_is_refused_is_not_shown(fields: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        validated(SnowflakeConfig, account="a", user="u", **fields)
+    assert not any(str(value) in str(raised.value) for value in fields.values())
+    with pytest.raises(ValidationError) as plain:
+        SnowflakeConfig(account="a", user="u", **fields)
+    assert not any(str(value) in str(plain.value) for value in fields.values())
