@@ -23,7 +23,7 @@ export DO_NOT_TRACK := 1
 export AWS_EC2_METADATA_DISABLED := true
 export SNOWFLAKE_DISABLE_PLATFORM_DETECTION := true
 
-.PHONY: install demo test test-matrix test-connector lint format constraints schema soak bench bench-waits clean
+.PHONY: install demo test test-account test-matrix test-connector lint format constraints schema soak bench bench-waits clean
 
 install: $(VENV)/.everything
 
@@ -33,6 +33,10 @@ demo: $(VENV)/.demo
 # Two at a time, each with a stack of its own.
 test: $(VENV)/.everything test-connector
 	$(PYTEST) --numprocesses 2 --dist loadfile $(ARGS)
+
+# The loads against a real account and a real bucket; says which settings it wants.
+test-account: $(VENV)/.everything
+	MZ_ORCHESTRATION_ACCOUNT=1 $(PYTEST) -m account tests/e2e/loads $(ARGS)
 
 lint: $(VENV)/.everything
 	$(BIN)/ruff format --check .

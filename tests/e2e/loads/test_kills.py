@@ -13,6 +13,8 @@ from mz_orchestration.snowflake.spec import load_spec
 
 from .conftest import STAGE, Content, Exported, Killer, Query
 
+pytestmark = pytest.mark.account
+
 STRATEGIES: dict[str, dict[str, Any]] = {
     "swap": {"strategy": "swap"},
     "overwrite": {"strategy": "overwrite"},
@@ -51,14 +53,14 @@ def test_killed_behind_every_statement(
 ) -> None:
     # The processes are known to be dead.
     monkeypatch.setattr(load, "_GRACE", 0.0)
-    base = f"DEMO.PUBLIC.KILLS_{strategy}_OLD".upper()
+    base = f"KILLS_{strategy}_OLD".upper()
     old = yesterday.content if exists else None
     new = new_content(strategy, old, today.content)
     if exists:
         run_load(load_spec(manifest=yesterday.url, stage=STAGE, table=base))
     killed = 0
     for number in range(1, _MOST):
-        table = f"DEMO.PUBLIC.KILLS_{strategy}_{exists}_{number}".upper()
+        table = f"KILLS_{strategy}_{exists}_{number}".upper()
         if exists:
             snowflake(f"CREATE TABLE {table} AS SELECT * FROM {base}")
         fields = {"manifest": today.url, "stage": STAGE, "table": table, **STRATEGIES[strategy]}
@@ -77,9 +79,8 @@ def test_killed_behind_every_statement(
 
 def _nothing_is_left(table: str, snowflake: Query, number: int) -> None:
     name = table.rpartition(".")[2]
-    staging = f"SELECT TABLE_NAME FROM DEMO.INFORMATION_SCHEMA.TABLES WHERE STARTSWITH(TABLE_NAME, '{name}__MZ_')"
+    staging = f"SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE STARTSWITH(TABLE_NAME, '{name}__MZ_')"
     assert snowflake(staging) == [], f"statement {number}"
-    label = '"' + table.replace(".", '"."') + '"'
-    loads = f"SELECT LOAD_ID FROM DEMO.PUBLIC.MZ_ORCHESTRATION_LOADS WHERE TARGET = '{label}' AND MANIFEST <> ''"
+    loads = f"SELECT LOAD_ID FROM MZ_ORCHESTRATION_LOADS WHERE MANIFEST <> '' AND ENDSWITH(TARGET, '\"{name}\"')"
     assert len(snowflake(loads)) == 1, f"statement {number}"
     assert snowflake("SHOW TRANSACTIONS") == [], f"statement {number}"

@@ -19,6 +19,8 @@ from mz_orchestration.snowflake.spec import load_spec
 
 from .conftest import BASE, STAGE, Content, Exported, Query
 
+pytestmark = pytest.mark.account
+
 Contents = Callable[[str], Content | None]
 
 
@@ -39,7 +41,7 @@ def after(step: LoadStep, action: Callable[[], Any]) -> Callable[[Event], None]:
 def test_a_table_that_was_restored_has_not_had_what_came_later(
     yesterday: Exported, today: Exported, content: Contents, snowflake: Query
 ) -> None:
-    table = "DEMO.PUBLIC.RESTORED"
+    table = "RESTORED"
     load(yesterday, table)
     snowflake(f"CREATE TABLE {table}_BACKUP CLONE {table}")
     load(today, table, strategy="append", lineage=False)
@@ -52,7 +54,7 @@ def test_a_table_that_was_restored_has_not_had_what_came_later(
 def test_a_table_that_somebody_else_has_swapped_in_has_had_nothing(
     yesterday: Exported, content: Contents, snowflake: Query
 ) -> None:
-    table = "DEMO.PUBLIC.EXCHANGED"
+    table = "EXCHANGED"
     snowflake(f"CREATE TABLE {table} (ID NUMBER(38,0), NAME VARCHAR)")
     snowflake(f"CREATE TABLE {table}_2 LIKE {table}")
     load(yesterday, table, strategy="append", lineage=False)
@@ -62,7 +64,7 @@ def test_a_table_that_somebody_else_has_swapped_in_has_had_nothing(
 
 
 def test_a_comment_of_somebody_else_hides_nothing(yesterday: Exported, snowflake: Query, content: Contents) -> None:
-    table = "DEMO.PUBLIC.COMMENTED"
+    table = "COMMENTED"
     load(yesterday, table, strategy="append", lineage=False)
     snowflake(f"COMMENT ON TABLE {table} IS 'ours now'")
     assert load(yesterday, table, strategy="append", lineage=False).repeated
@@ -73,7 +75,7 @@ def test_a_comment_of_somebody_else_hides_nothing(yesterday: Exported, snowflake
 def test_an_older_export_does_not_set_the_table_back(
     strategy: str, yesterday: Exported, today: Exported, content: Contents
 ) -> None:
-    table = f"DEMO.PUBLIC.LATE_{strategy.upper()}"
+    table = f"LATE_{strategy.upper()}"
     keys = {"keys": "id"} if strategy == "merge" else {}
     load(today, table, strategy=strategy, **keys)
     late = load(yesterday, table, strategy=strategy, **keys)
@@ -86,7 +88,7 @@ def test_an_older_export_does_not_set_the_table_back(
 def test_a_newer_load_that_comes_between_stays(
     strategy: str, yesterday: Exported, today: Exported, content: Contents, snowflake: Query
 ) -> None:
-    table = f"DEMO.PUBLIC.BETWEEN_{strategy.upper()}"
+    table = f"BETWEEN_{strategy.upper()}"
     snowflake(f"CREATE TABLE {table} (ID NUMBER(38,0), NAME VARCHAR)")
     newer = after(LoadStep.CHECK, lambda: load(today, table, strategy=strategy))
     with pytest.raises(RunConflictError):
@@ -98,7 +100,7 @@ def test_a_newer_load_that_comes_between_stays(
 def test_what_others_do_to_the_target_is_not_swapped_away(
     yesterday: Exported, today: Exported, content: Contents, snowflake: Query
 ) -> None:
-    table = "DEMO.PUBLIC.ALTERED"
+    table = "ALTERED"
     load(yesterday, table)
     altering = after(LoadStep.COPY, lambda: snowflake(f"ALTER TABLE {table} ADD COLUMN NOTE VARCHAR"))
     with pytest.raises(RunConflictError, match="changed by somebody else"):
@@ -113,7 +115,7 @@ def test_two_at_once(
     strategy: str, yesterday: Exported, today: Exported, content: Contents, snowflake: Query, store: ObjectStore
 ) -> None:
     """The second finds the work of the first, or fails with an error that says to come again."""
-    table = f"DEMO.PUBLIC.TWO_{strategy.upper()}"
+    table = f"TWO_{strategy.upper()}"
     fields: dict[str, Any] = {"strategy": strategy, "lineage": False}
     fields |= {"keys": "id"} if strategy == "merge" else {}
     snowflake(f"CREATE TABLE {table} (ID NUMBER(38,0), NAME VARCHAR)")
@@ -134,7 +136,7 @@ def test_two_at_once(
     load(today, table, **fields)
     assert content(table) == today.content
     rows = snowflake(
-        "SELECT LOAD_ID FROM DEMO.PUBLIC.MZ_ORCHESTRATION_LOADS WHERE MANIFEST <> '' "
+        "SELECT LOAD_ID FROM MZ_ORCHESTRATION_LOADS WHERE MANIFEST <> '' "
         f"AND ENDSWITH(TARGET, '\"{table.rpartition('.')[2]}\"')"
     )
     assert len(rows) == 1

@@ -17,6 +17,8 @@ from mz_orchestration.snowflake.spec import Strategy, load_spec
 from .conftest import BASE, STAGE, Content, Exported, Query, export
 from .test_kills import STRATEGIES, new_content
 
+pytestmark = pytest.mark.account
+
 Contents = Callable[[str], Content | None]
 
 
@@ -26,7 +28,7 @@ def load(exported: Exported, table: str, **fields: Any) -> LoadResult:
 
 @pytest.mark.parametrize("way", list(STRATEGIES))
 def test_one_after_the_other(way: str, yesterday: Exported, today: Exported, content: Contents) -> None:
-    table, fields = f"DEMO.PUBLIC.WAY_{way}".upper(), STRATEGIES[way]
+    table, fields = f"WAY_{way}".upper(), STRATEGIES[way]
     first, second = load(yesterday, table, **fields), load(today, table, **fields)
     assert (first.repeated, second.repeated) == (False, False)
     both = new_content(way, yesterday.content, today.content)
@@ -44,7 +46,7 @@ def test_one_after_the_other(way: str, yesterday: Exported, today: Exported, con
 
 @pytest.mark.parametrize("way", list(STRATEGIES))
 def test_told_to_load_again(way: str, yesterday: Exported, content: Contents) -> None:
-    table, fields = f"DEMO.PUBLIC.AGAIN_{way}".upper(), STRATEGIES[way]
+    table, fields = f"AGAIN_{way}".upper(), STRATEGIES[way]
     load(yesterday, table, **fields)
     assert not load(yesterday, table, again=True, **fields).repeated
     rows, total = yesterday.content
@@ -55,7 +57,7 @@ def test_told_to_load_again(way: str, yesterday: Exported, content: Contents) ->
 def test_a_table_that_somebody_changed_is_replaced_again(
     way: str, yesterday: Exported, content: Contents, snowflake: Query
 ) -> None:
-    table, fields = f"DEMO.PUBLIC.CHANGED_{way}".upper(), STRATEGIES[way]
+    table, fields = f"CHANGED_{way}".upper(), STRATEGIES[way]
     load(yesterday, table, **fields)
     snowflake(f"DELETE FROM {table} WHERE ID < 10")
     assert not load(yesterday, table, **fields).repeated
@@ -65,7 +67,7 @@ def test_a_table_that_somebody_changed_is_replaced_again(
 def test_rows_that_were_deleted_are_not_appended_again(
     yesterday: Exported, content: Contents, snowflake: Query
 ) -> None:
-    table = "DEMO.PUBLIC.APPENDED"
+    table = "APPENDED"
     load(yesterday, table, strategy="append")
     snowflake(f"DELETE FROM {table} WHERE ID < 10")
     assert load(yesterday, table, strategy="append").repeated
@@ -78,7 +80,7 @@ def test_rows_that_were_deleted_are_not_appended_again(
 def test_a_table_that_was_made_anew_has_had_nothing(
     way: str, yesterday: Exported, content: Contents, snowflake: Query
 ) -> None:
-    table, fields = f"DEMO.PUBLIC.ANEW_{way}".upper(), STRATEGIES[way]
+    table, fields = f"ANEW_{way}".upper(), STRATEGIES[way]
     load(yesterday, table, **fields)
     snowflake(f"CREATE OR REPLACE TABLE {table} (ID NUMBER(38,0), NAME VARCHAR)")
     assert not load(yesterday, table, **fields).repeated
@@ -89,7 +91,7 @@ def test_a_table_that_was_made_anew_has_had_nothing(
 
 
 def test_strategies_may_take_turns(yesterday: Exported, today: Exported, content: Contents) -> None:
-    table = "DEMO.PUBLIC.TURNS"
+    table = "TURNS"
     load(yesterday, table)
     load(today, table, strategy="overwrite")
     assert load(yesterday, table).superseded, "the mark of the first load is still in the comment"
@@ -97,7 +99,7 @@ def test_strategies_may_take_turns(yesterday: Exported, today: Exported, content
 
 
 def test_lineage(yesterday: Exported, snowflake: Query) -> None:
-    table = "DEMO.PUBLIC.LINEAGE"
+    table = "LINEAGE"
     load(yesterday, table, strategy="append")
     [row] = snowflake(
         f"SELECT MIN(_MZ_FILE) AS FILE, COUNT(DISTINCT _MZ_FILE, _MZ_FILE_ROW) AS PLACES, MIN(_MZ_RUN_KEY) AS KEY, "
@@ -112,7 +114,7 @@ def test_lineage(yesterday: Exported, snowflake: Query) -> None:
 def test_an_empty_export_publishes_without_a_copy(
     way: str, yesterday: Exported, content: Contents, environment: dict[str, str]
 ) -> None:
-    table, fields = f"DEMO.PUBLIC.EMPTY_{way}".upper(), STRATEGIES[way]
+    table, fields = f"EMPTY_{way}".upper(), STRATEGIES[way]
     empty = Exported(export("SELECT 1::bigint AS id, 'x' AS name WHERE false", f"empty-{way}"), (0, 0))
     load(yesterday, table, **fields)
     done = load(empty, table, **fields)
@@ -122,7 +124,7 @@ def test_an_empty_export_publishes_without_a_copy(
 
 
 def test_the_variant_landing(yesterday: Exported, today: Exported, snowflake: Query) -> None:
-    table = "DEMO.PUBLIC.LANDED"
+    table = "LANDED"
     load(yesterday, table, layout="variant")
     load(today, table, layout="variant", strategy="append", lineage=False)
     [row] = snowflake(f"SELECT COUNT(*) AS N, SUM(COL:id::NUMBER) AS TOTAL FROM {table}")
@@ -131,11 +133,11 @@ def test_the_variant_landing(yesterday: Exported, today: Exported, snowflake: Qu
 
 
 def test_the_guides_csv_table(environment: dict[str, str], snowflake: Query) -> None:
-    snowflake("CREATE TABLE DEMO.PUBLIC.GUIDE_CSV (COL_1 INT, COL_2 TEXT, COL_3 TIMESTAMP)")
+    snowflake("CREATE TABLE GUIDE_CSV (COL_1 INT, COL_2 TEXT, COL_3 TIMESTAMP)")
     query = "SELECT 1 AS col_1, 'a, \"b\"' AS col_2, '2026-11-22 03:04:05'::timestamp AS col_3"
     exported = Exported(export(query, "guide", name="guide", format="csv"), (1, 1))
-    load(exported, "DEMO.PUBLIC.GUIDE_CSV", strategy="overwrite")
-    [row] = snowflake("SELECT COL_1, COL_2, TO_VARCHAR(COL_3) AS COL_3 FROM DEMO.PUBLIC.GUIDE_CSV")
+    load(exported, "GUIDE_CSV", strategy="overwrite")
+    [row] = snowflake("SELECT COL_1, COL_2, TO_VARCHAR(COL_3) AS COL_3 FROM GUIDE_CSV")
     assert (int(row["col_1"]), row["col_2"]) == (1, 'a, "b"')
     assert row["col_3"].startswith("2026-11-22 03:04:05")
 
@@ -150,7 +152,7 @@ def test_the_guides_csv_table(environment: dict[str, str], snowflake: Query) -> 
 def test_keys_are_checked_first(
     query: str, said: str, yesterday: Exported, content: Contents, snowflake: Query, store: ObjectStore
 ) -> None:
-    table = "DEMO.PUBLIC.KEYS"
+    table = "KEYS"
     load(yesterday, table)
     bad = export(query, said, name="keys")
     with pytest.raises(ReconciliationError) as raised:
@@ -161,13 +163,13 @@ def test_keys_are_checked_first(
     assert stored is not None
     [entry] = stored.record.loads.values()
     assert entry.staging in raised.value.hint
-    assert snowflake(f'SELECT COUNT(*) AS N FROM DEMO.PUBLIC."{entry.staging}"')[0]["n"] == 2, "left for a look"
+    assert snowflake(f'SELECT COUNT(*) AS N FROM "{entry.staging}"')[0]["n"] == 2, "left for a look"
 
 
 def test_a_target_with_doubled_keys_is_not_merged_into(
     yesterday: Exported, today: Exported, content: Contents, snowflake: Query
 ) -> None:
-    table = "DEMO.PUBLIC.DOUBLED"
+    table = "DOUBLED"
     load(yesterday, table)
     snowflake(f"INSERT INTO {table} SELECT * FROM {table} WHERE ID = 50")
     with pytest.raises(ReconciliationError, match="several rows of the target share a key"):
@@ -189,12 +191,12 @@ def test_a_target_with_doubled_keys_is_not_merged_into(
         ({"strategy": "merge", "keys": "id", "layout": "variant"}, "no columns to merge by"),
         ({"layout": "variant", "checks": "columns"}, "no columns to check"),
         ({"strategy": "merge", "keys": "nope"}, "the export has no column 'nope'"),
-        ({"table": "DEMO.PUBLIC.MZ_ORCHESTRATION_LOADS"}, "has the name of the ledger"),
+        ({"table": "MZ_ORCHESTRATION_LOADS"}, "has the name of the ledger"),
     ],
 )
 def test_nonsense_is_refused(fields: dict[str, Any], said: str, yesterday: Exported) -> None:
     with pytest.raises(ConfigurationError) as raised:
-        load(yesterday, **{"table": "DEMO.PUBLIC.NONSENSE", **fields})
+        load(yesterday, **{"table": "NONSENSE", **fields})
     assert said in str(raised.value)
 
 
