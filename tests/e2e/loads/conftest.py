@@ -128,8 +128,8 @@ def yesterday(environment: dict[str, str]) -> Exported:
 
 
 @pytest.fixture
-def today(environment: dict[str, str]) -> Exported:
-    """Ids 41 to 100."""
+def today(environment: dict[str, str], yesterday: Exported) -> Exported:
+    """Ids 41 to 100, and exported later: what was exported earlier has no place behind it."""
     query = "SELECT generate_series AS id, 'new ' || generate_series AS name FROM generate_series(41, 100)"
     return Exported(export(query, "today"), (60, 100 * 101 // 2 - 40 * 41 // 2))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import stat
@@ -228,10 +229,12 @@ def test_a_server_that_dies_brings_the_stack_down(foreground: Callable[..., Fore
 
 @pytest.mark.parametrize("detach", [(), ("--detach",)])
 def test_a_taken_port_is_named(folder: Path, detach: tuple[str, ...]) -> None:
+    # Below the ports that the system gives out, of which the neighbour may be somebody's.
+    port = random.Random().randrange(20_000, 30_000)
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", port))
         taken.listen()
-        port = taken.getsockname()[1]
         up = run("up", "--dir", str(folder), "--port-base", str(port - 1), *detach)
     assert up.returncode == 1
     assert f"port {port} (S3) is taken" in up.stderr
