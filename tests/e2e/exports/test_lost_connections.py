@@ -43,7 +43,7 @@ def test_a_copy_that_ends_with_its_client_is_done_again_by_the_same_call(
     spec: Spec, network: FaultProxy, materialize: Sql, store: ObjectStore, runs: RunStore, order_count: int
 ) -> None:
     with (
-        copy_faults(materialize, slow_rows=0.002, on_disconnect="cancel", target="/lost_cancelled/", times=1),
+        copy_faults(materialize, slow_rows=0.02, on_disconnect="cancel", target="/lost_cancelled/", times=1),
         network.fault(Reset(delay=0.3), match=COPY, times=1),
     ):
         result = run_export(spec("lost_cancelled"), run_key="lost-cancelled", store=store, clock=Brisk())
@@ -82,7 +82,7 @@ def test_a_network_that_keeps_breaking_ends_the_call_with_a_way_on(
 ) -> None:
     fields = spec("lost_often")
     with (
-        copy_faults(materialize, on_disconnect="cancel", slow_rows=0.002, target="/lost_often/"),
+        copy_faults(materialize, on_disconnect="cancel", slow_rows=0.02, target="/lost_often/"),
         network.fault(Reset(delay=0.2), match=COPY),
         pytest.raises(ConnectionLostError) as raised,
     ):
