@@ -115,3 +115,15 @@ class LoadError(MzOrchestrationError):
 
 class ReconciliationError(MzOrchestrationError):
     """The counts of two neighbouring steps differ; nothing was published."""
+
+
+class SyncError(MzOrchestrationError):
+    """A run of a Census sync did not complete: it failed, was cancelled or skipped, or nobody knows."""
+
+
+class RejectedRecordsError(SyncError):
+    """A run completed, but more of its records were invalid or rejected than is allowed."""
+
+
+class CheckError(MzOrchestrationError):
+    """An export is whole, but not what a pipeline's checks expect of it; nothing was loaded."""

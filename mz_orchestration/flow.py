@@ -134,6 +134,11 @@ async def arun(flow: Flow[T]) -> T:
         return result
 
 
+async def acall(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """A blocking call from a coroutine, in a thread as the calls of a flow are."""
+    return await arun(call(function, *args, **kwargs))
+
+
 async def _undisturbed(awaitable: Awaitable[T]) -> T:
     task = asyncio.ensure_future(awaitable)
     while not task.done():

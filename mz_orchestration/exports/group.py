@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from mz_orchestration.errors import (
     AlreadyRunningError,
@@ -32,7 +32,7 @@ from mz_orchestration.exports.overlap import POLL, cancel_command, take_turn
 from mz_orchestration.exports.result import ExportResult
 from mz_orchestration.exports.spec import ExportSpec
 from mz_orchestration.exports.statements import read_statement
-from mz_orchestration.flow import Flow, arun, call, run_coroutine, sleep
+from mz_orchestration.flow import Flow, acall, arun, call, run_coroutine, sleep
 from mz_orchestration.materialize.connection import MaterializeConfig
 from mz_orchestration.materialize.session import Reading, Session, SessionIdentity
 from mz_orchestration.objectstore.client import ObjectStore
@@ -157,7 +157,7 @@ def check_group(specs: Sequence[ExportSpec], mode: Mode, max_parallel: int) -> N
 
 
 async def _run(group: Group, contexts: list[ExportContext], mode: Mode, max_parallel: int) -> GroupResult:
-    await _call(group.read)
+    await acall(group.read)
     entry = GroupEntry(
         run_key=group.record.run_key,
         objects=tuple(spec.object for spec in group.specs),
@@ -166,10 +166,10 @@ async def _run(group: Group, contexts: list[ExportContext], mode: Mode, max_para
         max_parallel=max_parallel,
     )
     results: list[ExportResult] | None = None
-    session: Session = await _call(contexts[0].open_session, session_tag(group.record.run_key))
+    session: Session = await acall(contexts[0].open_session, session_tag(group.record.run_key))
     try:
         await arun(_let_owner_finish(group, session, contexts[0]))
-        if await _call(group.can_be_finished):
+        if await acall(group.can_be_finished):
             reading = Reading(group.record.timestamp or 0, group.record.server)
             contexts[0].note(ExportStep.PLAN, f"going on with the exports at timestamp {reading.timestamp}")
             try:
@@ -179,7 +179,7 @@ async def _run(group: Group, contexts: list[ExportContext], mode: Mode, max_para
         if results is None:
             results = await _new_generation(group, contexts, session, entry)
     finally:
-        await _call(session.close)
+        await acall(session.close)
     record = group.record
     apart = [result.manifest.object for result in results if result.manifest.timestamp != record.timestamp]
     if apart:
@@ -189,7 +189,7 @@ async def _run(group: Group, contexts: list[ExportContext], mode: Mode, max_para
     manifests = {result.manifest.export: result.manifest_url for result in results}
     if record.manifests != manifests:
         record.manifests = manifests
-        await _call(group.save)
+        await acall(group.save)
     return GroupResult(record.timestamp or 0, tuple(results), str(group.location))
 
 
@@ -231,17 +231,17 @@ async def _new_generation(
     context, record = contexts[0], group.record
     await arun(_cancel_generation(group, holder, context))
     # Inside the transaction, only what its first statement names can be asked for.
-    identity: SessionIdentity = await _call(holder.identity)
+    identity: SessionIdentity = await acall(holder.identity)
     for spec, each in sorted(zip(group.specs, contexts, strict=True), key=lambda pair: pair[0].folder_name):
         # In one order for all, so that two groups never wait for each other.
         await arun(take_turn(spec, record.run_key, holder, each))
     record.generation, record.salt = record.generation + 1, secrets.token_hex(3)
     record.session, record.environment = identity.session, identity.environment
     record.timestamp, record.manifests = None, {}
-    await _call(group.save)
-    reading: Reading = await _call(holder.begin_read, read_statement(group.specs))
+    await acall(group.save)
+    reading: Reading = await acall(holder.begin_read, read_statement(group.specs))
     record.timestamp, record.server = reading.timestamp, reading.version
-    await _call(group.save)
+    await acall(group.save)
     context.note(ExportStep.PLAN, f"all exports read at timestamp {reading.timestamp}")
     keeper = asyncio.create_task(_keep_alive(holder))
     try:
@@ -252,7 +252,7 @@ async def _new_generation(
     finally:
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)
-        await _call(holder.end_read)
+        await acall(holder.end_read)
 
 
 def _cancel_generation(group: Group, session: Session, context: ExportContext) -> Flow[None]:
@@ -269,7 +269,7 @@ def _cancel_generation(group: Group, session: Session, context: ExportContext) -
 async def _keep_alive(holder: Session) -> None:
     while True:
         await asyncio.sleep(_KEEP_ALIVE)
-        await _call(holder.keep_alive)
+        await acall(holder.keep_alive)
 
 
 async def _export_all(
@@ -304,10 +304,3 @@ def naming(name: str, context: ExportContext) -> ExportContext:
         context.on_event(replace(event, message=f"{name}: {event.message}"))
 
     return replace(context, on_event=tell)
-
-
-async def _call(function: Callable[..., Any], *arguments: Any) -> Any:
-    def flow() -> Flow[Any]:
-        return (yield from call(function, *arguments))
-
-    return await arun(flow())
