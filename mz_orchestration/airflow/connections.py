@@ -19,6 +19,7 @@ from mz_orchestration.validation import validated
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
+    from mz_orchestration.census.config import CensusConfig
     from mz_orchestration.materialize.connection import MaterializeConfig
     from mz_orchestration.objectstore.client import ObjectStoreConfig
     from mz_orchestration.snowflake.config import SnowflakeConfig
@@ -120,6 +121,29 @@ def snowflake_config(connection: Connection) -> SnowflakeConfig:
         SnowflakeConfig,
         **{"user": connection.login, "schema": connection.schema, secret: connection.password} | fields,
     )
+
+
+def census_config(connection: Connection) -> CensusConfig:
+    """Settings for Census from a connection of type ``census``.
+
+    :param connection: password (the token) and the extras ``api`` (``v2`` by default), ``group_id`` and ``region``;
+        host, port and schema (``https`` by default) where it is not Census's own.
+    :raises ConfigurationError: a field is missing or cannot be used.
+    """
+    from mz_orchestration.census.config import CensusConfig
+
+    if not connection.password:
+        raise ConfigurationError(
+            f"The connection {connection.conn_id!r} has no password, which is Census's token.",
+            hint="Complete the connection.",
+        )
+    url = connection.host
+    if url and "://" not in url:
+        url = f"{connection.schema or 'https'}://{url}"
+    if url and connection.port:
+        url = f"{url}:{connection.port}"
+    extras = _extras(connection, "api", "group_id", "region")
+    return _config(connection, CensusConfig, token=connection.password, url=url, **extras)
 
 
 def _key_text(connection: Connection, content: str) -> str:

@@ -28,6 +28,7 @@ def get_provider_info() -> dict[str, Any]:
             },
         ],
         "hooks": [{"integration-name": "Materialize", "python-modules": [f"{home}.hooks.materialize"]}],
+        "operators": [{"integration-name": "Materialize", "python-modules": [f"{home}.pipelines"]}],
         "transfers": [
             {
                 "source-integration-name": "Materialize",

@@ -79,6 +79,12 @@ def load_command(manifest: str, stage: str, table: str, options: Mapping[str, An
     return shlex.join(words)
 
 
+def pipeline_command(file: str, run_key: str, only: Sequence[str] = ()) -> str:
+    """The command line that does what is left of a run of a pipeline."""
+    words = ["mz-orchestration", "pipeline", "run", file, *(word for name in only for word in ("--only", name))]
+    return shlex.join([*words, "--run-key", run_key])
+
+
 def show_command(run_key: str, at: str) -> str:
     """The command line that shows a run."""
     # Behind the two dashes, a key that begins with one is no option.

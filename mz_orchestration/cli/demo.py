@@ -1,4 +1,4 @@
-"""``mz-orchestration local demo``: the whole way on this machine, by the commands a person would type."""
+"""``mz-orchestration local demo``: a pipeline on this machine, from nothing, by the commands a person would type."""
 
 from __future__ import annotations
 
@@ -15,7 +15,23 @@ import typer
 from mz_orchestration.cli.output import reporting, say
 from mz_orchestration.errors import ReconciliationError
 
-_MANIFEST_LINE = "manifest: "
+_PIPELINE = """\
+name: demo
+defaults:
+  to: s3://mz-exports/demo/
+  connection: local_s3              # Materialize's AWS connection
+  stage: DEMO.PUBLIC.MZ_STAGE       # Snowflake's stage over the same bucket
+  checks: {min_rows: 1}
+exports:                            # three objects, read at one logical timestamp
+  - {object: shop.order_lines, consistency_group: orders}
+  - {object: shop.order_totals, consistency_group: orders, checks: {max_change: 20%}}
+  - {object: shop.customers, consistency_group: orders, format: csv, csv: {header: true}}
+loads:                              # two tables, each in its own way
+  - {export: shop.order_lines, table: DEMO.PUBLIC.ORDER_LINES}
+  - {export: shop.order_totals, table: DEMO.PUBLIC.ORDER_TOTALS, strategy: merge, keys: [order_id]}
+syncs:                              # then Census sends the totals on
+  - {sync: 1, after: [DEMO.PUBLIC.ORDER_TOTALS]}
+"""
 # The same figures from both ends: counts, sums, NULL beside the empty string, arrays, JSON, points in time.
 _FIGURES = {
     "rows": ("count(*)", "COUNT(*)"),
@@ -37,7 +53,7 @@ def demo(
     port_base: Annotated[int, typer.Option(min=0, max=65533, help="First port; 0 takes free ones.")] = 0,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up at the end.")] = False,
 ) -> None:
-    """Start the stack, seed it, export, verify, load, compare both ends, stop."""
+    """Start the stack, seed it, run a pipeline of exports, loads and a sync, compare both ends, stop."""
     stay = False
     with reporting(as_json=False):
         try:
@@ -54,16 +70,16 @@ def _play(dir: Path, rows: int, port_base: int, keep: bool) -> None:
     _type(["local", "up", "--detach", "--port-base", str(port_base), *where])
     _type(["local", "seed", "--rows", str(rows), *where])
     _use_environment(dir)
-    to, run_key = "s3://mz-exports/demo/", "demo"
-    printed = _type(["export", "shop.order_lines", "--to", to, "--connection", "local_s3", "--run-key", run_key])
-    manifest = next(
-        line.removeprefix(_MANIFEST_LINE) for line in printed.splitlines() if line.startswith(_MANIFEST_LINE)
-    )
-    load = ["load", manifest, "--stage", "DEMO.PUBLIC.MZ_STAGE", "--table", "DEMO.PUBLIC.ORDER_LINES"]
-    _type(load)
+    file = dir / "pipeline.yaml"
+    say(f"\n$ cat {shlex.quote(str(file))}", bold="cyan")
+    file.write_text(_PIPELINE, encoding="utf-8")
+    typer.echo(_PIPELINE, nl=False)
+    run = ["pipeline", "run", str(file), "--run-key", "tonight"]
+    _type(run)
     _compare()
-    _type(load)
-    _type(["runs", "show", run_key, "--at", to])
+    say("\nThe same run again finds everything done:", bold="cyan")
+    _type(run)
+    _type(["explain", "tonight", "--file", str(file)])
     say(f"\nAll of it took {time.monotonic() - began:.0f} s.", bold="green")
     _what_next(dir, kept=keep)
 
@@ -136,7 +152,9 @@ def _what_next(dir: Path, *, kept: bool) -> None:
         f'eval "$(mz-orchestration local env --dir {shlex.quote(str(dir))})"',
         "psql -c 'SELECT * FROM shop.order_totals LIMIT 3'",
         "mz-orchestration export shop.order_totals --to s3://mz-exports/try/ --connection local_s3 --dry-run",
+        f"mz-orchestration pipeline plan {shlex.quote(str(dir / 'pipeline.yaml'))}",
         "mz-orchestration runs --at s3://mz-exports/demo/",
+        "mz-orchestration census list",
         f"tail -n 3 {shlex.quote(str(dir / 'statements.jsonl'))}",
     ):
         say(f"  {line}")

@@ -1,4 +1,4 @@
-"""``mz-orchestration local``: Materialize, S3 and Snowflake on this machine, for trying things out and for tests.
+"""``mz-orchestration local``: Materialize, S3, Snowflake and Census on this machine, to try things out and for tests.
 
 Exit codes: 0 done; 1 it failed or, for ``status`` and ``env``, nothing is running; 2 wrong usage.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="local",
-    help="Run Materialize, S3 and Snowflake on this machine, for trying things out and for tests.",
+    help="Run Materialize, S3, Snowflake and Census on this machine, for trying things out and for tests.",
     no_args_is_help=True,
 )
 
@@ -48,8 +48,8 @@ def up(
         typer.Option(
             "--port-base",
             min=0,
-            max=65533,
-            help="Materialize listens here, S3 on the next port, Snowflake on the one after. 0 takes free ports.",
+            max=65532,
+            help="Materialize listens here, S3, Snowflake and Census on the next ports. 0 takes free ports.",
         ),
     ] = 16875,
     detach: Annotated[
@@ -62,7 +62,7 @@ def up(
     from mz_orchestration.local.supervisor import Supervisor
 
     if 0 < port_base < 1024:
-        raise typer.BadParameter(f"{port_base} is a reserved port; use 0 or 1024 to 65533", param_hint="--port-base")
+        raise typer.BadParameter(f"{port_base} is a reserved port; use 0 or 1024 to 65532", param_hint="--port-base")
     with _plain_errors():
         typer.echo(f"Starting the local stack in {dir} …")
         if detach:
@@ -115,7 +115,7 @@ def status(dir: Dir = DEFAULT_DIR, as_json: Json = False) -> None:
 
 @app.command()
 def env(dir: Dir = DEFAULT_DIR, as_json: Json = False) -> None:
-    """Print the settings for psql, AWS tools, Snowflake and Airflow as lines for the shell's eval."""
+    """Print the settings for psql, AWS tools, Snowflake, Census and Airflow as lines for the shell's eval."""
     from mz_orchestration.local.environment import environment, export_lines
     from mz_orchestration.local.stack import running
 
@@ -167,6 +167,7 @@ class Faulty(StrEnum):
     """Servers that can be told to fail."""
 
     MATERIALIZE = "materialize"
+    CENSUS = "census"
 
 
 @app.command()
@@ -196,6 +197,21 @@ def fault(
       fail_with=TEXT                       it fails with that text
       target=TEXT                          only where the target contains it
       times=N                              only so often
+
+    \b
+    Census, for the requests and runs in a scope:
+      sync=ID method=POST path=TEXT        the scope: each has settings of its own
+      status=503 retry_after=SECONDS       answers fail
+      reset=true, truncated=true           connections break
+      not_json=true, delay=SECONDS         answers are odd or late
+      after=true                           fail only after the work was done
+      failed_records=N, failed_ratio=X     the destination rejects records
+      invalid_records=N, invalid_ratio=X   records of the source are invalid
+      fail_run=CODE, cancel_run=true       runs end so
+      run_status=hibernating:SECONDS       runs show a status nobody knows
+      queued_seconds=X, working_seconds=X  how long runs take
+      poll_seconds=X                       how often continuous syncs run
+      times=N                              only so many answers and runs
     """
     values: dict[str, object] = {}
     for change in changes or ():
@@ -204,16 +220,26 @@ def fault(
             raise typer.BadParameter(f"{change!r} has no '='; write NAME=VALUE", param_hint="NAME=VALUE")
         values[name] = value
     with _plain_errors():
-        from mz_orchestration.local.materialize.faults import adjust_faults
         from mz_orchestration.local.stack import running
 
-        set_ones = adjust_faults(running(dir), values, clear=clear).set_ones()
-        if as_json:
-            typer.echo(json.dumps({server.value: set_ones}))
-        elif set_ones:
-            typer.echo("\n".join(f"{server.value} {name}={value}" for name, value in set_ones.items()))
+        state = running(dir)
+        if server is Faulty.CENSUS:
+            from mz_orchestration.local.census.ask import adjust_rules
+
+            rules = adjust_rules(state, values, clear=clear)
+            if as_json:
+                typer.echo(json.dumps({server.value: rules}))
+                return
+            lines = [f"{server.value} " + " ".join(f"{name}={value}" for name, value in rule.items()) for rule in rules]
         else:
-            typer.echo(f"{server.value}: nothing goes wrong on purpose.")
+            from mz_orchestration.local.materialize.faults import adjust_faults
+
+            set_ones = adjust_faults(state, values, clear=clear).set_ones()
+            if as_json:
+                typer.echo(json.dumps({server.value: set_ones}))
+                return
+            lines = [f"{server.value} {name}={value}" for name, value in set_ones.items()]
+        typer.echo("\n".join(lines) or f"{server.value}: nothing goes wrong on purpose.")
 
 
 @contextmanager

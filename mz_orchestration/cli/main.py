@@ -8,13 +8,25 @@ from typing import Annotated
 import typer
 
 from mz_orchestration import __version__
-from mz_orchestration.cli import demo, export, load, local, runs, sweep, sweep_staging, wait
+from mz_orchestration.cli import (
+    census,
+    demo,
+    explain,
+    export,
+    load,
+    local,
+    pipeline,
+    runs,
+    sweep,
+    sweep_staging,
+    wait,
+)
 from mz_orchestration.cli.output import reporting
 from mz_orchestration.cli.settings import defaults
 
 app = typer.Typer(
     name="mz-orchestration",
-    help="Verified exports from Materialize to object stores and Snowflake.",
+    help="Verified exports from Materialize to object stores and Snowflake, and what comes after.",
     epilog="Exit codes: 0 done; 2 bad input; 3 refused for good; 4 numbers disagree, nothing published; "
     "5 run it again; 130 and 143 interrupted; 1 a bug.",
     no_args_is_help=True,
@@ -24,6 +36,9 @@ app = typer.Typer(
 )
 app.command("export")(export.export)
 app.command("load")(load.load)
+app.add_typer(pipeline.app, name="pipeline")
+app.command("explain")(explain.explain)
+app.add_typer(census.app, name="census")
 app.command("sweep")(sweep.sweep)
 app.command("sweep-staging")(sweep_staging.sweep_staging)
 app.command("wait")(wait.wait)

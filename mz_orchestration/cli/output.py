@@ -6,8 +6,9 @@ code  meaning
 0     done, or already done
 1     a bug of ours
 2     bad input: correct the command, setting or name
-3     refused or failed for good by Materialize, the store or Snowflake
-4     numbers disagree: verification or reconciliation failed, nothing was published
+3     refused or failed for good by Materialize, the store, Snowflake or Census
+4     numbers disagree: verification, reconciliation or a check failed, nothing was published;
+      or more records were rejected than is allowed
 5     failed for now: run the same command again
 130   interrupted with Ctrl-C (143: by SIGTERM), after cancelling its own statement
 ====  ==========================================================================
@@ -18,17 +19,20 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
 import typer
 
+from mz_orchestration import errors
 from mz_orchestration.errors import (
+    CheckError,
     ConfigurationError,
     MzOrchestrationError,
     ReconciliationError,
+    RejectedRecordsError,
     RunConflictError,
     VerificationError,
 )
@@ -41,11 +45,29 @@ class Terminated(BaseException):
 
 def exit_code(error: MzOrchestrationError) -> int:
     """The exit code for an error; see the module's table."""
-    if isinstance(error, ConfigurationError) or (isinstance(error, RunConflictError) and not error.retryable):
+    return _code(type(error), retryable=error.retryable)
+
+
+def worst_exit_code(found: Iterable[Mapping[str, Any]]) -> int:
+    """The exit code for several errors, as `MzOrchestrationError.to_dict` has them.
+
+    Numbers that disagree come first, and running it again is the advice only if that may help all of them.
+    """
+    codes = set()
+    for each in found:
+        kind = getattr(errors, str(each.get("type")), MzOrchestrationError)
+        codes.add(_code(kind, retryable=bool(each.get("retryable"))))
+    return next((code for code in (4, 3, 2) if code in codes), 5)
+
+
+def _code(kind: type[MzOrchestrationError], *, retryable: bool) -> int:
+    if issubclass(kind, ConfigurationError) or (issubclass(kind, RunConflictError) and not retryable):
         return 2
-    if isinstance(error, VerificationError | ReconciliationError):
+    if issubclass(kind, VerificationError | ReconciliationError | RejectedRecordsError):
         return 4
-    return 5 if error.retryable else 3
+    if issubclass(kind, CheckError) and not retryable:
+        return 4
+    return 5 if retryable else 3
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def list_runs(
         records, unreadable = _runs(at).recent(limit)
         if json:
             broken = [error.to_dict() for error in unreadable]
-            print_json({"runs": [_as_data(record) for record in records], "unreadable": broken})
+            print_json({"runs": [run_data(record) for record in records], "unreadable": broken})
         for error in unreadable:
             say(f"unreadable: {error.message}", bold="yellow")
         if records and not json:
@@ -57,10 +57,10 @@ def show_run(
     with reporting(as_json=json):
         records = _with_key(run_key, at or context.obj)
         if json:
-            print_json({"runs": [_as_data(record) for record in records]})
+            print_json({"runs": [run_data(record) for record in records]})
             return
         for record in records:
-            _print_run(record)
+            print_run(record)
 
 
 @app.command("cancel")
@@ -130,7 +130,8 @@ def _manifest_url(record: RunRecord) -> str:
     return f"{record.manifest['path']}_manifest.json" if record.manifest else ""
 
 
-def _as_data(record: RunRecord) -> dict[str, object]:
+def run_data(record: RunRecord) -> dict[str, object]:
+    """A run for machines."""
     data = record.model_dump(mode="json")
     return {
         **data,
@@ -169,7 +170,8 @@ def _print_hint(error: dict[str, Any], *, indent: int) -> None:
         _print(f"{' ' * indent}what to do: {error['hint']}")
 
 
-def _print_run(record: RunRecord) -> None:
+def print_run(record: RunRecord) -> None:
+    """A run for people: attempts, counts, loads, why it is red, and the next command."""
     _print(f"run {record.run_key}  {record.object}  {record.state}")
     _print(f"  to        {record.spec['to']}")
     for attempt in record.attempts:

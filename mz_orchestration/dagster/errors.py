@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dagster import AssetExecutionContext, Failure, RetryRequested
+from dagster import AssetExecutionContext, Failure, OpExecutionContext, RetryRequested
 
 from mz_orchestration.errors import MzOrchestrationError
 
@@ -14,7 +14,7 @@ FIRST_DELAY = 30.0
 
 
 @contextmanager
-def as_dagster_errors(context: AssetExecutionContext) -> Iterator[None]:
+def as_dagster_errors(context: AssetExecutionContext | OpExecutionContext) -> Iterator[None]:
     """Map the core's errors raised in the body.
 
     Retries are requested here rather than by a ``RetryPolicy`` on the asset, which Dagster applies to interrupts too:

@@ -1,4 +1,4 @@
-"""Dagster resources: how to reach Materialize, the object store and Snowflake. Give secrets as ``EnvVar``.
+"""Dagster resources: how to reach Materialize, the object store, Snowflake and Census. Give secrets as ``EnvVar``.
 
 Resources hold settings only; the heavy libraries are imported when an asset runs, not when its code location loads.
 """
@@ -13,6 +13,7 @@ from pydantic import Field
 from mz_orchestration.validation import validated
 
 if TYPE_CHECKING:
+    from mz_orchestration.census.config import CensusConfig
     from mz_orchestration.materialize.connection import MaterializeConfig
     from mz_orchestration.objectstore.client import ObjectStore
     from mz_orchestration.snowflake.config import SnowflakeConfig
@@ -96,6 +97,30 @@ class SnowflakeResource(ConfigurableResource[Any]):
         from mz_orchestration.snowflake.config import SnowflakeConfig
 
         return validated(SnowflakeConfig, **_settings(self))
+
+
+class CensusResource(ConfigurableResource[Any]):
+    """How to sign in at Census."""
+
+    token: str | None = Field(
+        default=None, description="V2: a personal access token. V1: the workspace's API key.", repr=False
+    )
+    api: str | None = Field(default=None, description="Version of the API: v2 (default) or v1.")
+    group_id: str | None = Field(default=None, description="V2: the Fivetran group.")
+    region: str | None = Field(default=None, description="us (default) or eu.")
+    url: str | None = Field(default=None, description="Another host than Census's own, such as https://HOST.")
+
+    def config(self) -> CensusConfig:
+        """The settings for the core."""
+        from mz_orchestration.census.config import CensusConfig
+
+        return validated(CensusConfig, **_settings(self))
+
+
+def has_settings(resource: ConfigurableResource[Any]) -> bool:
+    """Whether a resource says anything; what says nothing leaves all to the environment."""
+    fields = type(resource).model_fields.items()
+    return any(getattr(resource, name) is not None for name, field in fields if field.default is None)
 
 
 def _settings(resource: ConfigurableResource[Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Mapping
 
-from mz_orchestration.local.servers import s3_endpoint
+from mz_orchestration.local.servers import census_url, s3_endpoint
 from mz_orchestration.local.state import BUCKET, HOST, REGION, State
 
 MATERIALIZE_USER = "materialize"
@@ -20,11 +20,13 @@ SNOWFLAKE_WAREHOUSE = "COMPUTE_WH"
 SNOWFLAKE_ROLE = "ACCOUNTADMIN"
 SNOWFLAKE_INTEGRATION = "MZ_INTEGRATION"
 SNOWFLAKE_STAGE = "MZ_STAGE"
+CENSUS_GROUP = "local"
+CENSUS_DESTINATION = 11
 STAGE_URL = f"s3://{BUCKET}/"
 
 
 def environment(state: State) -> dict[str, str]:
-    """Return the variables for a running stack, in the names psql, AWS tools, Snowflake's and Airflow read.
+    """Return the variables for a running stack, in the names psql, AWS tools, Snowflake's, Census' and Airflow read.
 
     Args:
         state: What runs.
@@ -36,6 +38,8 @@ def environment(state: State) -> dict[str, str]:
         variables.update(_aws(state))
     if "snowflake" in state.servers:
         variables.update(_snowflake(state))
+    if "census" in state.servers:
+        variables.update(_census(state))
     return variables
 
 
@@ -123,4 +127,22 @@ def _snowflake(state: State) -> dict[str, str]:
         # The connector's core otherwise asks the metadata addresses of three clouds where it runs.
         "SNOWFLAKE_DISABLE_PLATFORM_DETECTION": "true",
         "AIRFLOW_CONN_SNOWFLAKE_DEFAULT": json.dumps(connection),
+    }
+
+
+def _census(state: State) -> dict[str, str]:
+    url = census_url(state.servers["census"].port)
+    token = state.secrets.census_token
+    connection = {
+        "conn_type": "census",
+        "host": url,
+        "password": token,
+        "extra": {"api_version": "v2", "group_id": CENSUS_GROUP},
+    }
+    return {
+        "CENSUS_API_TOKEN": token,
+        "CENSUS_URL": url,
+        "CENSUS_API_VERSION": "v2",
+        "CENSUS_GROUP_ID": CENSUS_GROUP,
+        "AIRFLOW_CONN_CENSUS_DEFAULT": json.dumps(connection),
     }

@@ -57,6 +57,11 @@ def s3_endpoint(port: int) -> str:
     return f"http://{HOST}:{port}"
 
 
+def census_url(port: int) -> str:
+    """Return the address of the Census server."""
+    return f"http://{HOST}:{port}"
+
+
 def _materialize_arguments(launch: Launch) -> list[str]:
     folder = launch.folder
     return ["--dir", str(folder.path / "materialize"), "--statements", str(folder.statements)]
@@ -94,6 +99,26 @@ def _snowflake_environment(launch: Launch) -> dict[str, str]:
     }
 
 
+def _census_arguments(launch: Launch) -> list[str]:
+    folder = launch.folder
+    return ["--dir", str(folder.path / "census"), "--requests", str(folder.census_requests)]
+
+
+def _census_environment(launch: Launch) -> dict[str, str]:
+    secrets = launch.secrets
+    passwords = {"snowflake": secrets.snowflake_password, "materialize": secrets.materialize_password}
+    sources = {
+        name: {"port": launch.ports[name], "password": password}
+        for name, password in passwords.items()
+        if name in launch.ports
+    }
+    return {
+        "MZ_LOCAL_CENSUS_TOKEN": secrets.census_token,
+        "MZ_LOCAL_CENSUS_WORKSPACE_KEY": secrets.census_workspace_key,
+        "MZ_LOCAL_CENSUS_SOURCES": json.dumps(sources),
+    }
+
+
 SERVERS: dict[str, ServerSpec] = {
     spec.name: spec
     for spec in (
@@ -123,6 +148,15 @@ SERVERS: dict[str, ServerSpec] = {
             needs=("s3",),
             arguments=_snowflake_arguments,
             environment=_snowflake_environment,
+        ),
+        ServerSpec(
+            name="census",
+            title="Census",
+            module="mz_orchestration.local.census",
+            offset=3,
+            needs=("snowflake", "materialize"),
+            arguments=_census_arguments,
+            environment=_census_environment,
         ),
     )
 }

@@ -54,6 +54,8 @@ class Secrets(BaseModel):
 
     materialize_password: str = Field(repr=False)
     snowflake_password: str = Field(repr=False)
+    census_token: str = Field(repr=False)
+    census_workspace_key: str = Field(repr=False)
     access_keys: dict[str, AccessKey]
 
     @classmethod
@@ -62,6 +64,8 @@ class Secrets(BaseModel):
         return cls(
             materialize_password=secrets.token_urlsafe(18),
             snowflake_password=secrets.token_urlsafe(18),
+            census_token=secrets.token_urlsafe(24),
+            census_workspace_key=secrets.token_urlsafe(24),
             access_keys={user: AccessKey.random() for user in users},
         )
 
@@ -104,6 +108,7 @@ class Folder:
         self.supervisor_log = self.logs / "supervisor.log"
         self.statements = self.path / "statements.jsonl"
         self.s3_requests = self.path / "s3_requests.jsonl"
+        self.census_requests = self.path / "census-requests.jsonl"
 
     def log(self, server: str) -> Path:
         """Return the log file of a server."""
@@ -136,7 +141,7 @@ class Folder:
 
         The servers' own folders stay: they name what an earlier run left elsewhere.
         """
-        for path in (self.state_file, self.statements, self.s3_requests):
+        for path in (self.state_file, self.statements, self.s3_requests, self.census_requests):
             path.unlink(missing_ok=True)
         for log in self.logs.glob("*.log"):
             # Emptied, not removed: a detached supervisor is already writing to its own.

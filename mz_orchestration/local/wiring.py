@@ -6,10 +6,14 @@ that the supervisor stays small and can end it at any moment.
 
 from __future__ import annotations
 
+import json
 import sys
-from typing import TYPE_CHECKING
+import urllib.request
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from mz_orchestration.local.environment import (
+    CENSUS_DESTINATION,
     MATERIALIZE_CONNECTION,
     MATERIALIZE_DATABASE,
     MATERIALIZE_USER,
@@ -24,7 +28,7 @@ from mz_orchestration.local.environment import (
     STAGE_URL,
 )
 from mz_orchestration.local.s3_access import ROLE_ARN
-from mz_orchestration.local.servers import s3_endpoint
+from mz_orchestration.local.servers import census_url, s3_endpoint
 from mz_orchestration.local.state import HOST, REGION, State
 
 if TYPE_CHECKING:
@@ -111,6 +115,61 @@ def wire_snowflake(state: State) -> None:
             cursor.execute(statement)
 
 
+def census_syncs() -> list[dict[str, Any]]:
+    """Return the syncs a user would set up, in the order of their ids.
+
+    What they read need not be there yet: a run that misses it says so.
+    """
+    totals = ("order_id", "customer_id", "country", "status", "lines", "quantity", "net_amount", "paid_amount")
+    customers = ("id", "name", "email", "country", "signed_up_at")
+    in_snowflake = (1, SNOWFLAKE_DATABASE, SNOWFLAKE_SCHEMA, "ORDER_TOTALS")
+    materialized = (2, MATERIALIZE_DATABASE, "shop", "order_totals")
+    return [
+        _sync("order_totals to Braze", in_snowflake, [name.upper() for name in totals], "order"),
+        _sync("customers to Braze", (2, MATERIALIZE_DATABASE, "shop", "customers"), customers, "user"),
+        {
+            **_sync("order_totals to Braze, continuously", materialized, totals, "live_order"),
+            "schedule_frequency": "continuous",
+            "paused": True,
+        },
+    ]
+
+
+def _sync(
+    label: str, source: tuple[int, str, str, str], columns: Sequence[str], destination_object: str
+) -> dict[str, Any]:
+    connection, catalog, schema, table = source
+    return {
+        "label": label,
+        "operation": "upsert",
+        "schedule_frequency": "never",
+        "source_attributes": {
+            "connection_id": connection,
+            "object": {"type": "table", "table_catalog": catalog, "table_schema": schema, "table_name": table},
+        },
+        "destination_attributes": {"connection_id": CENSUS_DESTINATION, "object": destination_object},
+        "mappings": [
+            {
+                "from": {"type": "column", "data": column},
+                "to": "external_id" if number == 0 else column.lower(),
+                "is_primary_identifier": number == 0,
+            }
+            for number, column in enumerate(columns)
+        ],
+    }
+
+
+def wire_census(state: State) -> None:
+    """Set up the syncs."""
+    url = census_url(state.servers["census"].port)
+    headers = {"Authorization": f"Bearer {state.secrets.census_token}", "Content-Type": "application/json"}
+    for sync in census_syncs():
+        body = json.dumps(sync).encode()
+        request = urllib.request.Request(f"{url}/api/v2/syncs", body, headers, method="POST")
+        # The address is one of our own servers; no proxy of the environment stands between.
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20).close()
+
+
 def _reason(error: Exception) -> str:
     # The text of a PostgreSQL error quotes the statement's line, which may be the one with the secret.
     message = getattr(getattr(error, "diag", None), "message_primary", None) or str(error)
@@ -120,9 +179,12 @@ def _reason(error: Exception) -> str:
 def main() -> int:
     """Read the state and set up the servers it names."""
     state = State.model_validate_json(sys.stdin.buffer.read())
-    for server, wire in (("materialize", wire_materialize), ("snowflake", wire_snowflake)):
-        # Both need the bucket's server.
-        if server not in state.servers or "s3" not in state.servers:
+    for server, needs, wire in (
+        ("materialize", {"s3"}, wire_materialize),
+        ("snowflake", {"s3"}, wire_snowflake),
+        ("census", {"materialize", "snowflake"}, wire_census),
+    ):
+        if not {server, *needs} <= set(state.servers):
             continue
         try:
             wire(state)

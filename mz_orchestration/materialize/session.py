@@ -342,6 +342,10 @@ class Session:
             self._one(look_ups.cancel_backend(int(backend)))
         return backend is not None
 
+    def look_up(self, statement: sql.Composed) -> list[tuple[Any, ...]]:
+        """The rows of a small query that is answered at once, such as one of the catalog."""
+        return self._all(statement)
+
     def _check_environment(self, identity: SessionIdentity) -> None:
         here = self.environment()
         if identity.environment != here:

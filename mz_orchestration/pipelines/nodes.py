@@ -175,8 +175,8 @@ async def _group(node: GroupNode, plan: Plan, run_key: str, tools: Tools) -> Nod
         on_event=tools.on_event,
     )
     metadata = result.to_metadata()
-    parts = ", ".join(f"{export.manifest.object} {_exported(export.manifest)}" for export in result.exports)
-    return NodeResult(f"timestamp={result.timestamp}: {parts}", metadata, bool(metadata["repeated"]))
+    parts = " ".join(f"{export.manifest.object}={export.manifest.rows}" for export in result.exports)
+    return NodeResult(f"timestamp={result.timestamp} rows: {parts}", metadata, bool(metadata["repeated"]))
 
 
 def _exported(manifest: Manifest) -> str:

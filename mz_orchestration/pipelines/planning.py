@@ -154,7 +154,8 @@ def plan_pipeline(spec: PipelineSpec) -> Plan:
     if findings:
         raise ValidationError.from_exception_data("pipeline", findings)
     alone = [export for export in exports if export.group is None]
-    nodes: list[Node] = [*alone, *groups, *checks, *loads, *syncs]
+    first = sorted([*alone, *groups], key=lambda node: node.place)
+    nodes: list[Node] = [*first, *checks, *loads, *syncs]
     if spec.retention is not None:
         everything = tuple(node.name for node in nodes)
         nodes.append(RetentionNode("retention", everything, ("retention",), tuple(exports), spec.retention))
@@ -371,7 +372,11 @@ def _made(
             first, *rest = item["loc"] or (None,)
             at = (*places.get(str(first), (*place, str(first))), *rest) if first is not None else place
             findings.append(_finding(at, item["msg"].removeprefix("Value error, "), shown=item))
-        return None
+    except ConfigurationError as error:
+        # Names and places are read by the rooms they belong to, which say the field first.
+        name, _, text = error.message.partition(": ")
+        findings.append(_finding(places.get(name, place), f"{text} {error.hint}" if name in places else str(error)))
+    return None
 
 
 def _repeated(items: Iterable[ExportNode | LoadNode | SyncNode]) -> list[InitErrorDetails]:

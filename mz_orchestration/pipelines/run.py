@@ -214,6 +214,7 @@ class _Run:
         entry = self.record.entry(node.name)
         assert entry is not None
         if entry.state is NodeState.SUCCEEDED:
+            entry.repeated = True
             self.on_node(entry)
             return entry.state
         # A cancelled neighbour must not look like a failure of this one.

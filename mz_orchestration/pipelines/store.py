@@ -10,7 +10,13 @@ from pydantic import ValidationError
 from mz_orchestration.errors import NotFoundError, RunConflictError, VerificationError
 from mz_orchestration.objectstore.client import ObjectStore, PreconditionFailed
 from mz_orchestration.objectstore.location import Location
-from mz_orchestration.pipelines.record import PipelineRecord, pipeline_folder, pipeline_record_location
+from mz_orchestration.pipelines.record import (
+    PIPELINES_FOLDER,
+    PipelineRecord,
+    pipeline_folder,
+    pipeline_record_location,
+)
+from mz_orchestration.runs.key import run_key_hash
 from mz_orchestration.runs.store import put_over
 from mz_orchestration.validation import describe_validation
 
@@ -80,6 +86,19 @@ class PipelineStore:
             except (VerificationError, NotFoundError):
                 continue
         return records
+
+    def names(self) -> list[str]:
+        """The pipelines that have records; one listing."""
+        folder = self._base.child(f"{PIPELINES_FOLDER}/")
+        keys = (item.key.removeprefix(folder.key) for item in self._store.list_objects(folder))
+        return sorted({key.partition("/")[0] for key in keys})
+
+    def with_key(self, run_key: str) -> list[PipelineRecord]:
+        """The records of all pipelines that share a run key; one listing, and one GET each."""
+        name = f"/{run_key_hash(run_key)}.json"
+        found = self._store.list_objects(self._base.child(f"{PIPELINES_FOLDER}/"))
+        keys = [item.key for item in found if item.key.endswith(name)]
+        return [self._read(Location(self._base.bucket, key, self._base.scheme)).record for key in keys]
 
     def _read(self, location: Location) -> StoredPipeline:
         body, etag = self._store.get(location)

@@ -35,7 +35,7 @@ def read_records(stores: Mapping[Location, RunStore], entries: Iterable[RecordEn
         except MzOrchestrationError as error:
             return entry.location, explained(error)
 
-    return {at: found for at, found in _in_threads(read, entries) if found is not None}
+    return {at: found for at, found in in_threads(read, entries) if found is not None}
 
 
 def find_run(runs: RunStore, folder: AttemptFolder) -> StoredRun | None:
@@ -75,7 +75,7 @@ def delete_objects(store: ObjectStore, folder: AttemptFolder) -> None:
     """
     for last in (False, True):
         places = [_at(folder, item.key) for item in folder.objects if is_sentinel(item) is last]
-        _in_threads(store.delete, places)
+        in_threads(store.delete, places)
 
 
 def explained(error: MzOrchestrationError) -> MzOrchestrationError:
@@ -89,7 +89,8 @@ def _at(folder: AttemptFolder, key: str) -> Location:
     return Location(folder.location.bucket, key, folder.location.scheme)
 
 
-def _in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+def in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Call a function for each item, a few at a time; the first that fails ends it."""
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="sweep")
     try:
         return list(pool.map(function, items))

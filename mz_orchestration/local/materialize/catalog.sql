@@ -115,6 +115,29 @@ CREATE VIEW mz_internal.mz_aws_connections AS
                    CASE WHEN options ? 'ASSUME ROLE ARN' THEN 'mz_local_u' || oid END AS external_id
               FROM mz_local.connections WHERE type = 'aws') c;
 
+-- What the definition of a view names directly.
+CREATE VIEW mz_internal.mz_object_dependencies AS
+    SELECT DISTINCT reader.id AS object_id, read.id AS referenced_object_id
+      FROM pg_rewrite r
+      JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+      JOIN mz_catalog.mz_objects reader ON reader.oid = r.ev_class
+      JOIN mz_catalog.mz_objects read ON read.oid = d.refobjid
+     WHERE r.ev_class <> d.refobjid;
+
+-- All is a second old, but for what the faults say. A plain view holds no data, so it is not listed.
+CREATE VIEW mz_internal.mz_wallclock_global_lag AS
+    SELECT o.id AS object_id,
+           CASE WHEN concerned THEN make_interval(secs => (f.settings ->> 'lag')::float8)
+                ELSE interval '1 second' END AS lag
+      FROM mz_internal.mz_object_fully_qualified_names o
+      LEFT JOIN (SELECT settings FROM mz_local.faults ORDER BY id DESC LIMIT 1) f ON true
+     CROSS JOIN LATERAL (
+         SELECT f.settings ? 'lag'
+                AND strpos(o.schema_name || '.' || o.name, coalesce(f.settings ->> 'lag_of', '')) > 0
+     ) c (concerned)
+     WHERE o.object_type IN ('table', 'source', 'materialized-view', 'index')
+       AND NOT (coalesce(concerned, false) AND f.settings ->> 'lag' = 'unknown');
+
 GRANT SELECT ON ALL TABLES IN SCHEMA mz_catalog, mz_internal TO PUBLIC;
 
 -- Unqualified names find mz_catalog whatever the search path says. PostgreSQL has one such schema, pg_catalog, and

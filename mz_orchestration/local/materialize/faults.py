@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -21,6 +21,7 @@ from mz_orchestration.local.state import HOST, State
 
 _CONNECT_SECONDS = 10
 _LONGEST = 3600.0
+_LONGEST_LAG = 365 * 86400.0
 
 Connection = psycopg.Connection[Any]
 Seconds = float
@@ -45,6 +46,9 @@ class Faults(BaseModel):
         fail_with: the COPY fails with this text, right after the sentinel was put; with ``partial_files`` or
             ``sentinel_deleted_though_failed`` it is the text of their error.
         target: only a COPY whose target contains this text is concerned.
+        lag: seconds that objects lag behind the clock by ``mz_wallclock_global_lag``; ``unknown``: it does not list
+            them, as it does not list new ones. A second by default.
+        lag_of: only objects whose name with the schema's contains this text lag so.
         times: only so many COPYs are concerned, counted from when the faults were set.
     """
 
@@ -61,6 +65,8 @@ class Faults(BaseModel):
     second_replica: Seconds | None = Field(default=None, ge=0, le=_LONGEST)
     fail_with: str = ""
     target: str = ""
+    lag: Annotated[Seconds, Field(ge=0, le=_LONGEST_LAG)] | Literal["unknown"] | None = None
+    lag_of: str = ""
     times: int | None = Field(default=None, ge=1)
 
     @classmethod
@@ -101,6 +107,8 @@ _EXAMPLES = {
     "second_replica": "1",
     "fail_with": "'a text'",
     "target": "nightly/",
+    "lag": "600",
+    "lag_of": "shop.orders",
     "times": "1",
 }
 

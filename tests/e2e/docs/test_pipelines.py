@@ -29,8 +29,8 @@ def test_the_program_runs_the_file(tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     said = [line.split(" succeeded ")[0] for line in lines]
     assert said == [
-        "export german_customers",
         "group orders",
+        "export german_customers",
         "check shop.order_lines",
         "check shop.order_totals",
         "check german_customers",

@@ -63,6 +63,7 @@ def test_secrets_are_private_and_new_each_time(folder: Path) -> None:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         secrets = {key.secret_access_key for key in state.secrets.access_keys.values()}
         secrets |= {state.secrets.materialize_password, state.secrets.snowflake_password}
+        secrets |= {state.secrets.census_token, state.secrets.census_workspace_key}
         assert not any(secret in repr(state) for secret in secrets)
         for pid in (*processes_of(folder), state.supervisor_pid):
             command = Path(f"/proc/{pid}/cmdline").read_text()

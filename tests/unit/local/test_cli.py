@@ -18,7 +18,7 @@ from mz_orchestration.local.state import DEFAULT_FOLDER
     "arguments",
     [
         ["up", "--port-base", "80"],
-        ["up", "--port-base", "65534"],
+        ["up", "--port-base", "65533"],
         ["seed", "--rows", "-1"],
         ["seed", "--seed", "x"],
         ["nothing"],

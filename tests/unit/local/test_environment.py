@@ -47,6 +47,23 @@ def test_airflow_connections_name_the_same_servers() -> None:
     assert snowflake["extra"]["protocol"] == "http"
 
 
+def test_census_is_found_by_its_client_and_by_airflow() -> None:
+    up = state("materialize", "s3", "snowflake", "census")
+    found = environment(up)
+    assert {name: value for name, value in found.items() if name.startswith("CENSUS_")} == {
+        "CENSUS_API_TOKEN": up.secrets.census_token,
+        "CENSUS_URL": "http://127.0.0.1:7003",
+        "CENSUS_API_VERSION": "v2",
+        "CENSUS_GROUP_ID": "local",
+    }
+    assert json.loads(found["AIRFLOW_CONN_CENSUS_DEFAULT"]) == {
+        "conn_type": "census",
+        "host": found["CENSUS_URL"],
+        "password": found["CENSUS_API_TOKEN"],
+        "extra": {"api_version": "v2", "group_id": "local"},
+    }
+
+
 def test_only_what_runs_is_named() -> None:
     assert not {name for name in environment(state("s3")) if not name.startswith(("AWS_", "AIRFLOW_CONN_AWS"))}
 

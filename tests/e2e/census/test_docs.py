@@ -1,0 +1,81 @@
+"""What docs/census.md shows is true: its blocks run, its options and exit codes are there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from typer.main import get_command
+
+from mz_orchestration.census.config import SETTINGS, V1_ENDS
+from mz_orchestration.census.judge import verdict
+from mz_orchestration.census.models import SyncRun
+from mz_orchestration.census.record import SYNCS_FOLDER
+from mz_orchestration.census.spec import sync_spec
+from mz_orchestration.cli.census import app
+from mz_orchestration.cli.output import exit_code
+
+PAGE = (Path(__file__).parents[3] / "docs/census.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"<!-- executed by tests -->\n```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_the_blocks_run(environment: dict[str, str], tmp_path: Path) -> None:
+    [shell], [python] = blocks("bash"), blocks("python")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    run: dict[str, Any] = {
+        "env": {**os.environ, "PATH": path}, "cwd": tmp_path, "capture_output": True, "text": True, "timeout": 90
+    }  # fmt: skip
+    done = subprocess.run(["bash", "-c", shell], check=False, **run)
+    assert done.returncode == 0, done.stderr
+    assert "synced: sync 1 " in done.stdout
+    done = subprocess.run([sys.executable, "-c", python], check=False, **run)
+    assert done.returncode == 0, done.stderr
+    first, names, failed = done.stdout.splitlines()
+    assert " completed " in first
+    assert "order_totals to Braze" in names
+    assert failed == "0"
+
+
+def test_the_destination_has_what_materialize_had(environment: dict[str, str], materialize: Any) -> None:
+    """Behind both routes: the sync of the loaded table, and the one that reads Materialize."""
+    subprocess.run([sys.executable, "-m", "mz_orchestration.cli", "census", "sync", "2", "-q"], check=True, timeout=60)
+    delivered = httpx.get(f"{environment['CENSUS_URL']}/local/destinations/Braze").json()
+    assert delivered
+
+
+def test_options_and_variables_are_there() -> None:
+    commands: Any = get_command(app)
+    options = {name for each in commands.commands.values() for option in each.params for name in option.opts}
+    named = set(
+        re.findall(r"(?<![\w-])--[a-z-]+", "\n".join(re.findall(r"^.*(?:census|--max|--on|--full).*$", PAGE, re.M)))
+    )
+    assert named - {"--to", "--connection", "--quiet", "--stage", "--table"} <= options
+    sync = {name for option in commands.commands["sync"].params for name in option.opts if name.startswith("--")}
+    assert sync - {"--json", "--quiet"} <= named
+    assert set(re.findall(r"`(CENSUS_\w+)`", PAGE)) == set(SETTINGS.values())
+    assert f"{V1_ENDS:%-d %B %Y}" in PAGE
+    assert f"`<at>/{SYNCS_FOLDER}/<sync>/`" in PAGE
+
+
+@pytest.mark.parametrize(
+    ("row", "run"),
+    [
+        ("completed, too many", {"status": "completed", "records_failed": 1}),
+        ("completed, and cancelled", {"status": "completed", "canceled": True}),
+        ("failed", {"status": "failed"}),
+    ],
+)
+def test_exit_codes(row: str, run: dict[str, Any]) -> None:
+    [line] = [line for line in PAGE.splitlines() if line.startswith(f"| {row} |")]
+    error = verdict(SyncRun.model_validate({"id": 1, **run}), sync_spec(sync=1), "")
+    assert error is not None
+    assert line.endswith(f"| {exit_code(error)} |")
