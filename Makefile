@@ -1,6 +1,6 @@
 # Everything happens in .venv, which these targets make themselves.
 #
-#   make demo          one verified load on this machine, from nothing (KEEP=1 leaves the stack up)
+#   make demo          a pipeline on this machine, from nothing (KEEP=1 leaves the stack up)
 #   make test          all tests, over the embedded local stack, under both majors of the Snowflake connector
 #   make install       everything, editable, into .venv
 #   make soak          exports and loads killed at random moments, hundreds of times (KILLS=300)
@@ -94,6 +94,7 @@ constraints: $(BIN)/uv
 schema: $(VENV)/.everything
 	$(BIN)/python -c 'import json; from mz_orchestration.exports.manifest import Manifest; \
 		print(json.dumps(Manifest.json_schema(), indent=1))' > docs/manifest.schema.json
+	$(BIN)/mz-orchestration pipeline schema > docs/pipeline.schema.json
 
 soak: $(VENV)/.everything
 	MZ_SOAK_KILLS=$(or $(KILLS),300) $(PYTEST) -s --timeout 7200 tests/e2e/soak

@@ -126,7 +126,7 @@ def snowflake_config(connection: Connection) -> SnowflakeConfig:
 def census_config(connection: Connection) -> CensusConfig:
     """Settings for Census from a connection of type ``census``.
 
-    :param connection: password (the token) and the extras ``api`` (``v2`` by default), ``group_id`` and ``region``;
+    :param connection: password (the token) and the extras ``api_version`` (``v2`` by default), ``group_id`` and ``region``;
         host, port and schema (``https`` by default) where it is not Census's own.
     :raises ConfigurationError: a field is missing or cannot be used.
     """
@@ -142,7 +142,9 @@ def census_config(connection: Connection) -> CensusConfig:
         url = f"{connection.schema or 'https'}://{url}"
     if url and connection.port:
         url = f"{url}:{connection.port}"
-    extras = _extras(connection, "api", "group_id", "region")
+    extras = _extras(connection, "api_version", "group_id", "region")
+    if version := extras.pop("api_version", None):
+        extras["api"] = version
     return _config(connection, CensusConfig, token=connection.password, url=url, **extras)
 
 

@@ -13,6 +13,7 @@ from mz_orchestration.cli import (
     demo,
     explain,
     export,
+    init,
     load,
     local,
     pipeline,
@@ -38,6 +39,7 @@ app.command("export")(export.export)
 app.command("load")(load.load)
 app.add_typer(pipeline.app, name="pipeline")
 app.command("explain")(explain.explain)
+app.command("init")(init.init)
 app.add_typer(census.app, name="census")
 app.command("sweep")(sweep.sweep)
 app.command("sweep-staging")(sweep_staging.sweep_staging)

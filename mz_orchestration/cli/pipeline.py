@@ -41,7 +41,7 @@ def run(
     file: File,
     run_key: RunKey = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Take the key of the newest run of this pipeline that has not succeeded.")
+        bool, typer.Option("--resume", help="Take the key, and --only, of the newest run of this pipeline, which has not succeeded.")
     ] = False,
     only: Only = None,
     if_running: Annotated[
@@ -64,8 +64,11 @@ def run(
     with reporting(as_json=json):
         policy = _policy(if_running)
         plan = read_pipeline(file)
-        names = [(node.name, node.name.partition(" ")[0]) for node in select(plan, only or ())]
-        key = _key(plan, run_key, resume=resume)
+        key = _given_key(run_key, resume=resume)
+        if resume:
+            left = _left(plan)
+            key, only = left.run_key, only or list(left.only)
+        names = [node.name for node in select(plan, only or ())]
     shown = view(log_format, pipeline=plan.spec.name, run_key=key, names=names, quiet=quiet or json)
     if not quiet and log_format in (LogFormat.TABLE, LogFormat.TEXT):
         say(f"pipeline {plan.spec.name}  run key {key}")
@@ -96,10 +99,9 @@ def run(
         print_json(record.model_dump(mode="json"))
     elif not quiet:
         _report(record)
-    _report_failures(record, again)
-    code = worst_exit_code([node.error for node in record.failed if node.error])
     if record.state != "succeeded":
-        raise typer.Exit(code)
+        shown.ended(record, again)
+        raise typer.Exit(worst_exit_code([node.error for node in record.failed if node.error]))
 
 
 @app.command()
@@ -125,6 +127,8 @@ def validate(files: Annotated[list[Path], typer.Argument(metavar="FILE...", help
         except ConfigurationError as error:
             wrong = True
             say(f"error: {error.message}", bold="red")
+            if error.hint:
+                say(f"  what to do: {error.hint}")
             continue
         parts = [(len(spec.exports), "export"), (len(spec.loads), "load"), (len(spec.syncs), "sync")]
         counted = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for count, name in parts if count)
@@ -190,21 +194,29 @@ def _policy(text: str) -> IfRunning:
     raise ConfigurationError(f"--if-running: {text!r} is not fail, skip or wait.", hint="Give one of these.")
 
 
-def _key(plan: Plan, run_key: str | None, *, resume: bool) -> str:
+def _given_key(run_key: str | None, *, resume: bool) -> str:
+    """The run key asked for, or a new one."""
     if run_key is not None and resume:
         raise ConfigurationError("--run-key and --resume both name a run.", hint="Give one of them.")
     if run_key is not None and not run_key.strip():
         raise ConfigurationError("--run-key is empty.", hint="Is the variable behind it set?")
-    if not resume:
-        return run_key or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    return run_key or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def _left(plan: Plan) -> PipelineRecord:
+    """The newest run, if it has not succeeded.
+
+    Raises:
+        NotFoundError: It has, or there is none.
+    """
     from mz_orchestration.objectstore.client import ObjectStore
     from mz_orchestration.pipelines.nodes import base_of
     from mz_orchestration.pipelines.store import PipelineStore
 
-    for record in PipelineStore(ObjectStore(), base_of(plan)).recent(plan.spec.name, 20):
-        if record.state == "succeeded":
-            break
-        return record.run_key
+    # An older one is not taken: what it would load is older than what is there.
+    for record in PipelineStore(ObjectStore(), base_of(plan)).recent(plan.spec.name, 1):
+        if record.state != "succeeded":
+            return record
     raise NotFoundError(
         f"The last run of {plan.spec.name} has succeeded, or there is none: nothing to resume.",
         hint="Leave --resume out to start a new run.",
@@ -216,19 +228,6 @@ def _report(record: PipelineRecord) -> None:
         if node.state == "succeeded":
             again = "  (done before)" if node.repeated else ""
             typer.echo(printable(f"{node.name}: {node.line}{again}"))
-
-
-def _report_failures(record: PipelineRecord, again: str) -> None:
-    for node in record.failed:
-        error = node.error or {}
-        say(f"failed: {node.name}: {error.get('message', '')}", bold="red")
-        if error.get("hint"):
-            say(f"  what to do: {error['hint']}")
-    blocked = [node.name for node in record.nodes if node.state == "blocked"]
-    if blocked:
-        say(f"not done, since what they need has failed: {', '.join(blocked)}")
-    if record.state != "succeeded":
-        say(f"  again: {again}")
 
 
 def _print_table(records: list[PipelineRecord]) -> None:
@@ -245,4 +244,7 @@ def _print_table(records: list[PipelineRecord]) -> None:
         took = "" if record.finished_at is None else f"{(record.finished_at - record.created_at).total_seconds():.0f}"
         state = Text(record.state, style=colors[record.state])
         table.add_row(Text(printable(record.run_key)), state, failed, took, f"{record.updated_at:%Y-%m-%d %H:%M:%S}")
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 200)  # in a log, a folded run key cannot be copied
+    console.print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ from mz_orchestration.pipelines.record import node_run_key
 if TYPE_CHECKING:
     from mz_orchestration.pipelines.spec import ChecksSpec, NotificationsSpec
 
+# A path carries the moment its attempt begins; the plan of a run is always the same.
+_MOMENT = re.compile(r"/[0-9]{8}T[0-9]{6}Z-(?=[0-9a-f]{8}-[0-9]{2}/)")
 _MANIFEST = "the manifest that the export writes"
 
 
@@ -42,7 +45,8 @@ def plan_lines(plan: Plan, run_key: str, only: Sequence[str]) -> Iterator[str]:
     for node in nodes:
         yield ""
         yield f"== {node.name}"
-        yield from _statements(node, plan, run_key)
+        for line in _statements(node, plan, run_key):
+            yield _MOMENT.sub("/<moment>-", line)
     yield from _notifications(plan.spec.notifications)
 
 
@@ -79,7 +83,7 @@ def _statements(node: Node, plan: Plan, run_key: str) -> Iterator[str]:
 
 def _checks(node: CheckNode) -> Iterator[str]:
     for name, value in _wanted(node.export.checks):
-        yield f"-- {name}: {value:g}" + {"max_change": " of the last run that passed", "max_lag": " seconds"}.get(
+        yield f"-- {name}: {value:.15g}" + {"max_change": " of the last run that passed", "max_lag": " seconds"}.get(
             name, ""
         )
     if node.export.checks.max_lag is not None and node.export.source is not None:
@@ -113,7 +117,7 @@ def _sync(node: SyncNode) -> Iterator[str]:
     yield f"POST /syncs/{sync}/trigger" + ("?force_full_sync=true" if node.spec.full else "")
     yield "GET /sync_runs/<the run's id>  -- until it has ended"
     limits = [
-        f"{what}: " + ", ".join(f"at most {limit:g}{unit}" for limit, unit in pairs if limit is not None)
+        f"{what}: " + ", ".join(f"at most {limit:.15g}{unit}" for limit, unit in pairs if limit is not None)
         for what, pairs in (
             ("rejected", ((node.spec.failed_limit, ""), (node.spec.max_failed_ratio, " of those processed"))),
             ("invalid", ((node.spec.invalid_limit, ""), (node.spec.max_invalid_ratio, " of the source's"))),
@@ -123,7 +127,7 @@ def _sync(node: SyncNode) -> Iterator[str]:
 
 
 def _retention(node: RetentionNode) -> Iterator[str]:
-    young = "" if node.spec.keep_for is None else f", and those younger than {node.spec.keep_for:g} seconds"
+    young = "" if node.spec.keep_for is None else f", and those younger than {node.spec.keep_for:.15g} seconds"
     yield f"-- of each export, the newest {node.spec.keep_last} finished runs are kept{young}"
     for base in dict.fromkeys(str(export.spec.base) for export in node.exports):
         yield f"-- looks at the run records below {base}; deletes files by their manifests, then the records"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -18,7 +19,7 @@ from mz_orchestration.progress import Event
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from mz_orchestration.pipelines.record import NodeEntry
+    from mz_orchestration.pipelines.record import NodeEntry, PipelineRecord
 
 _COLORS = {"running": "yellow", "succeeded": "green", "failed": "bold red", "blocked": "red", "interrupted": "yellow"}
 # A value that logfmt can take without quotes.
@@ -46,27 +47,39 @@ class View:
     def warn(self, text: str) -> None:
         """Something is worth knowing beside the nodes."""
 
+    def ended(self, record: PipelineRecord, again: str) -> None:
+        """The run has ended, and not all of it is done."""
+        for node in record.failed:
+            error = node.error or {}
+            say(f"failed: {node.name}: {error.get('message', '')}", bold="red")
+            if error.get("hint"):
+                say(f"  what to do: {error['hint']}")
+        blocked = [node.name for node in record.nodes if node.state == "blocked"]
+        if blocked:
+            say(f"not done, since what they need has failed: {', '.join(blocked)}")
+        say(f"  again: {again}")
+
     @contextmanager
     def shown(self) -> Iterator[None]:
         """While the run works."""
         yield
 
 
-def view(format: LogFormat, *, pipeline: str, run_key: str, names: list[tuple[str, str]], quiet: bool) -> View:
+def view(format: LogFormat, *, pipeline: str, run_key: str, names: list[str], quiet: bool) -> View:
     """The view that was asked for.
 
     Args:
         format: How progress is written.
         pipeline: Name of the pipeline.
         run_key: The run.
-        names: Name and kind of every node, in order.
+        names: Of every node, in order.
         quiet: Show nothing but warnings, unless a log was asked for.
     """
     if format in (LogFormat.LOGFMT, LogFormat.JSON):
         return StructuredView(format, pipeline, run_key, sys.stderr)
     if quiet:
         return QuietView()
-    if format is LogFormat.TABLE and sys.stderr.isatty():
+    if format is LogFormat.TABLE and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         return TableView(names)
     return TextView()
 
@@ -128,17 +141,26 @@ class StructuredView(View):
     def step(self, node: str, event: Event) -> None:
         """One line."""
         seconds = {} if event.seconds is None else {"seconds": round(event.seconds, 3)}
+        fields = {"node": node, "step": str(event.step), "state": event.state, **seconds}
         # What a step says of itself must not take the place of what every line has.
-        details = {
-            name: value for name, value in event.details.items() if name not in {"ts", "level", "node", *self._always}
-        }
-        self._write("info", event.message, node=node, step=str(event.step), state=event.state, **seconds, **details)
+        taken = {"ts", "level", "message", *self._always, *fields}
+        details = {f"{name}_" if name in taken else name: value for name, value in event.details.items()}
+        self._write("info", event.message, **fields, **details)
 
     def warn(self, text: str) -> None:
         """One line."""
         self._write("warning", text)
 
-    def _write(self, level: str, message: str, **more: Any) -> None:
+    def ended(self, record: PipelineRecord, again: str) -> None:
+        """One line: why each node failed has been said when it did."""
+        names = {
+            state: ", ".join(node.name for node in record.nodes if node.state == state)
+            for state in ("failed", "blocked")
+        }
+        found = {state: text for state, text in names.items() if text}
+        self._write("error", "not all is done", state=str(record.state), **found, again=again)
+
+    def _write(self, level: str, message: str, /, **more: Any) -> None:
         ts = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = self._line({"ts": ts, "level": level, **self._always, **more, "message": message})
         with self._lock:
@@ -163,13 +185,13 @@ class TableView(QuietView):
     """A table that follows the run.
 
     Args:
-        names: Name and kind of every node, in order.
+        names: Of every node, in order.
     """
 
-    def __init__(self, names: list[tuple[str, str]]) -> None:
+    def __init__(self, names: list[str]) -> None:
         from rich.console import Console
 
-        self._rows = {name: _Row(name) for name, _ in names}
+        self._rows = {name: _Row(name) for name in names}
         self._lock = threading.Lock()
         self._console: Console = Console(stderr=True)
 

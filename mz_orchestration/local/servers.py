@@ -106,16 +106,9 @@ def _census_arguments(launch: Launch) -> list[str]:
 
 def _census_environment(launch: Launch) -> dict[str, str]:
     secrets = launch.secrets
-    passwords = {"snowflake": secrets.snowflake_password, "materialize": secrets.materialize_password}
-    sources = {
-        name: {"port": launch.ports[name], "password": password}
-        for name, password in passwords.items()
-        if name in launch.ports
-    }
     return {
         "MZ_LOCAL_CENSUS_TOKEN": secrets.census_token,
         "MZ_LOCAL_CENSUS_WORKSPACE_KEY": secrets.census_workspace_key,
-        "MZ_LOCAL_CENSUS_SOURCES": json.dumps(sources),
     }
 
 
@@ -154,7 +147,8 @@ SERVERS: dict[str, ServerSpec] = {
             title="Census",
             module="mz_orchestration.local.census",
             offset=3,
-            needs=("snowflake", "materialize"),
+            # Its sources are made known to it when they run, so that it starts beside them.
+            needs=(),
             arguments=_census_arguments,
             environment=_census_environment,
         ),

@@ -119,8 +119,7 @@ class Supervisor:
         waiting = list(self._specs)
         while waiting:
             # With fixed ports all start at once; with free ones a server waits for those it must know.
-            to_come = {spec.name for spec in waiting} - set(ports)
-            wave = [spec for spec in waiting if to_come.isdisjoint(spec.needs)]
+            wave = [spec for spec in waiting if all(name in ports for name in spec.needs)]
             waiting = [spec for spec in waiting if spec not in wave]
             ready = await self._start_wave(wave, secrets, ports, token)
             servers.update(ready)

@@ -160,14 +160,24 @@ def _sync(
 
 
 def wire_census(state: State) -> None:
-    """Set up the syncs."""
+    """Make the sources known that run here, and set up the syncs if both do."""
     url = census_url(state.servers["census"].port)
-    headers = {"Authorization": f"Bearer {state.secrets.census_token}", "Content-Type": "application/json"}
-    for sync in census_syncs():
-        body = json.dumps(sync).encode()
-        request = urllib.request.Request(f"{url}/api/v2/syncs", body, headers, method="POST")
-        # The address is one of our own servers; no proxy of the environment stands between.
-        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20).close()
+    passwords = {"snowflake": state.secrets.snowflake_password, "materialize": state.secrets.materialize_password}
+    sources = {
+        name: {"port": state.servers[name].port, "password": password}
+        for name, password in passwords.items()
+        if name in state.servers
+    }
+    _post(f"{url}/local/sources", sources)
+    if len(sources) == len(passwords):
+        for sync in census_syncs():
+            _post(f"{url}/api/v2/syncs", sync, Authorization=f"Bearer {state.secrets.census_token}")
+
+
+def _post(url: str, body: dict[str, Any], **headers: str) -> None:
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="POST")
+    # The address is one of our own servers: no proxy of the environment stands between.
+    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20).close()
 
 
 def _reason(error: Exception) -> str:
@@ -179,18 +189,19 @@ def _reason(error: Exception) -> str:
 def main() -> int:
     """Read the state and set up the servers it names."""
     state = State.model_validate_json(sys.stdin.buffer.read())
-    for server, needs, wire in (
-        ("materialize", {"s3"}, wire_materialize),
-        ("snowflake", {"s3"}, wire_snowflake),
-        ("census", {"materialize", "snowflake"}, wire_census),
+    # Two of them need the bucket's server.
+    for wire, needs in (
+        (wire_materialize, ("materialize", "s3")),
+        (wire_snowflake, ("snowflake", "s3")),
+        (wire_census, ("census",)),
     ):
-        if not {server, *needs} <= set(state.servers):
+        if not set(needs) <= set(state.servers):
             continue
         try:
             wire(state)
         except Exception as error:
             # One line for the supervisor to pass on; a client's error may be of any class.
-            print(f"{server}: {_reason(error)}", file=sys.stderr)
+            print(f"{needs[0]}: {_reason(error)}", file=sys.stderr)
             return 1
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -17,6 +18,14 @@ from mz_orchestration.pipelines.spec import PipelineSpec
 
 # What pydantic says of these holds what we say of them ourselves.
 _OURS = ("value_error", "pipeline")
+# What people need to know where pydantic speaks of Python.
+_MEANINGS = {
+    "string_type": "expected text; put it in quotes",
+    "model_type": "expected fields with values",
+    "dict_type": "expected names with values",
+    "tuple_type": "expected a list; write [...], or lines that begin with '- '",
+}
+_MOST_SHOWN, _SHORTEST_SECRET = 80, 4
 _REFERENCE = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*\}", "description": "From the environment."}
 
 
@@ -76,19 +85,22 @@ def pipeline_schema() -> dict[str, Any]:
     schema = PipelineSpec.model_json_schema()
     for model in (schema, *schema["$defs"].values()):
         for name, field in model.get("properties", {}).items():
-            model["properties"][name] = _or_reference(field)
+            model["properties"][name] = _or_reference(field, schema["$defs"])
     return {"$schema": dialect, **schema}
 
 
-def _or_reference(field: dict[str, Any]) -> dict[str, Any]:
-    """A field that may be a reference too, if it holds one value that is not text anyway."""
-    kinds = {"integer", "number", "boolean"}
-    alternatives = field.get("anyOf", [field])
-    if not any(each.get("type") in kinds or "enum" in each for each in alternatives):
+def _or_reference(field: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]:
+    """A field that may be a reference too, if it holds one value that is not any text."""
+    alternatives = [each for kind in field.get("anyOf", [field]) for each in kind.get("anyOf", [kind])]
+    if not any(_is_narrow(models.get(each.get("$ref", "").rpartition("/")[2], each)) for each in alternatives):
         return field
     about: dict[str, Any] = {key: field[key] for key in ("description", "title", "default") if key in field}
-    rest = [{key: each[key] for key in each if key not in about} for each in alternatives]
+    rest = [{key: value for key, value in each.items() if key not in about} for each in alternatives]
     return {"anyOf": [*rest, _REFERENCE], **about}
+
+
+def _is_narrow(kind: dict[str, Any]) -> bool:
+    return kind.get("type") in {"integer", "number", "boolean"} or bool({"enum", "pattern"} & kind.keys())
 
 
 def _refused(source: str, findings: list[Finding]) -> ConfigurationError:
@@ -96,10 +108,15 @@ def _refused(source: str, findings: list[Finding]) -> ConfigurationError:
     for finding in in_order(findings):
         about = f"{finding.field}: " if finding.field else ""
         stop = "" if finding.text.endswith((".", "?")) else "."
-        lines.append(f"{source}:{finding.line}: {about}{finding.text}{stop}")
+        lines.append(_in_a_line(f"{source}:{finding.line}: {about}{finding.text}{stop}"))
     if len(lines) > 1:
         lines.insert(0, f"{source}: {len(lines)} things are wrong.")
     return ConfigurationError("\n".join(lines), hint="Correct the file; nothing was started.")
+
+
+def _in_a_line(text: str) -> str:
+    """One line that no name in the file can break, or send to a terminal as a command."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text.replace("\n", " "))
 
 
 def _finding(item: Any, document: Document) -> Finding:
@@ -107,11 +124,38 @@ def _finding(item: Any, document: Document) -> Finding:
     if kind == "extra_forbidden":
         return Finding(document.line(place, of_key=True), _unknown_field(place), field_name(place))
     if kind == "missing":
-        return Finding(document.line(place[:-1]), f"{place[-1]!r} is missing", field_name(place[:-1]))
-    text = item["msg"].removeprefix("Value error, ").rstrip(".")
-    if kind not in _OURS and place not in document.hidden and isinstance(item.get("input"), str | int | float | bool):
-        text += f" (got {item['input']!r})"
+        return Finding(document.line(place[:-1]), f"{place[-1]!r} is missing; give it", field_name(place[:-1]))
+    text = _MEANINGS.get(kind) or item["msg"].removeprefix("Value error, ").rstrip(".")
+    if kind in _OURS:
+        text = _without_secrets(text, place, document)
+    elif _may_be_shown(place, item.get("input"), document):
+        text += f" (got {repr(item['input'])[:_MOST_SHOWN]})"
     return Finding(document.line(place), text, field_name(place))
+
+
+def _may_be_shown(place: Place, value: Any, document: Document) -> bool:
+    # Of notifications everything may be an address, also where none is wanted; what events there are is no secret.
+    secret = place in document.hidden or (place[:1] == ("notifications",) and "on" not in place)
+    return isinstance(value, str | int | float | bool) and not secret
+
+
+def _without_secrets(text: str, place: Place, document: Document) -> str:
+    """A text of ours, with references in place of what came from the environment for them.
+
+    A text about one field may name the value of another. Where it is about the field itself it may name a part of the
+    value, so there no word of it stays.
+    """
+    pairs = [pair for found in document.hidden.values() for pair in found if len(pair[0]) >= _SHORTEST_SECRET]
+    for content, reference in document.hidden.get(place, []):
+        words = re.findall(r"\w+", content)
+        pairs += [
+            (repr(content), repr(reference)),
+            *((word, reference) for word in words if len(word) >= _SHORTEST_SECRET),
+        ]
+    for content, reference in sorted(set(pairs), key=lambda pair: -len(pair[0])):
+        for shown in (content, repr(content)[1:-1]):
+            text = text.replace(shown, reference)
+    return text
 
 
 def _in_file(loc: Place, document: Document) -> Place:

@@ -116,7 +116,8 @@ async def arun_pipeline(
         with suppress(UnavailableError):
             await acall(held.release)
     record = run.record
-    if record.state is not PipelineState.INTERRUPTED:
+    # Whoever runs parts of it by hand is there to see; and a heartbeat would hide that the whole did not run.
+    if record.state is not PipelineState.INTERRUPTED and not only:
         for warning in await acall(notify, plan.spec.notifications, record, earlier):
             on_warning(warning)
     return record
@@ -135,7 +136,7 @@ async def _state_before(stored: StoredPipeline | None, records: PipelineStore, p
         return stored.record.state
     ended = (PipelineState.FAILED, PipelineState.SUCCEEDED)
     recent = await acall(records.recent, plan.spec.name, 5)
-    return next((record.state for record in recent if record.state in ended), None)
+    return next((record.state for record in recent if record.state in ended and not record.only), None)
 
 
 class _Run:

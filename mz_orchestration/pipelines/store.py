@@ -85,7 +85,8 @@ class PipelineStore:
                 records.append(self._read(Location(self._base.bucket, item.key, self._base.scheme)).record)
             except (VerificationError, NotFoundError):
                 continue
-        return records
+        # A store's own moments are whole seconds.
+        return sorted(records, key=lambda record: record.updated_at, reverse=True)
 
     def names(self) -> list[str]:
         """The pipelines that have records; one listing."""

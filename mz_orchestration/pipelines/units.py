@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
-_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+# Without a unit it is a number, which is text too where it comes from the environment.
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd]?)")
+_SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(%?)")
 _LONGEST = 10 * 365 * 86400.0
 
 
@@ -32,7 +33,7 @@ def _fraction(value: Any) -> Any:
     match = _SHARE.fullmatch(value.strip())
     if match is None:
         raise ValueError(f"{value!r} is not a share; write 0.2 or 20%")
-    return float(match[1]) / 100
+    return float(match[1]) / 100 if match[2] else float(match[1])
 
 
 # Seconds, or a number with s, m, h or d.
@@ -44,7 +45,7 @@ Duration = Annotated[
         {
             "anyOf": [
                 {"type": "number", "exclusiveMinimum": 0},
-                {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*[smhd]\s*$"},
+                {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*[smhd]?\s*$"},
             ],
             "description": "Seconds, or a number with s, m, h or d.",
         }
@@ -58,7 +59,10 @@ Share = Annotated[
     Field(ge=0, allow_inf_nan=False),
     WithJsonSchema(
         {
-            "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%\s*$"}],
+            "anyOf": [
+                {"type": "number", "minimum": 0},
+                {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*%?\s*$"},
+            ],
             "description": "A fraction such as 0.2, or 20%.",
         }
     ),

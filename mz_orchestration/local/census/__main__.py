@@ -10,7 +10,6 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
@@ -21,13 +20,9 @@ from mz_orchestration.local.census.engine import Engine
 from mz_orchestration.local.census.faults import Rules
 from mz_orchestration.local.census.gate import Gate
 from mz_orchestration.local.census.request_log import RequestLog
-from mz_orchestration.local.census.sources import Materialize, Snowflake, Source
 
 TOKEN = "MZ_LOCAL_CENSUS_TOKEN"
 WORKSPACE_KEY = "MZ_LOCAL_CENSUS_WORKSPACE_KEY"
-#: A JSON object: port and password of each source by name.
-SOURCES = "MZ_LOCAL_CENSUS_SOURCES"
-_KINDS: dict[str, Callable[..., Source]] = {"snowflake": Snowflake, "materialize": Materialize}
 
 
 def _arguments() -> argparse.Namespace:
@@ -74,11 +69,10 @@ def main() -> int:
     if not token or not key:
         print(f"{TOKEN} or {WORKSPACE_KEY} is not set: what signs in to API V2 and V1", file=sys.stderr)
         return 2
-    sources: list[Source] = [_KINDS[name](**where) for name, where in json.loads(os.environ.pop(SOURCES, "{}")).items()]
     folder: Path = arguments.dir
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     rules = Rules()
-    engine = Engine(sources, Destination(folder / "destination.sqlite"), rules)
+    engine = Engine(Destination(folder / "destination.sqlite"), rules)
     gate = Gate(engine, rules, RequestLog(arguments.requests), {"v1": key, "v2": token})
     try:
         listener = _listen(arguments.host, arguments.port)

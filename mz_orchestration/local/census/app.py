@@ -17,6 +17,7 @@ from mz_orchestration.local.census.engine import Engine
 from mz_orchestration.local.census.faults import InvalidFaultError, Rules
 from mz_orchestration.local.census.gate import Gate, Handler, Version
 from mz_orchestration.local.census.runs import Run
+from mz_orchestration.local.census.sources import KINDS
 from mz_orchestration.local.census.syncs import Sync
 from mz_orchestration.local.environment import CENSUS_GROUP
 
@@ -40,6 +41,7 @@ class Endpoints:
         routes = [
             Route("/local/faults", self.faults, methods=["GET", "POST", "DELETE"]),
             Route("/local/destinations/{name}", self.destination, methods=["GET", "POST"]),
+            Route("/local/sources", self.connect, methods=["POST"]),
             *self._routes("v1", "/destinations"),
             *self._routes("v2", "/activations"),
         ]
@@ -134,6 +136,15 @@ class Endpoints:
         except (ApiError, InvalidFaultError) as error:
             return JSONResponse({"error": str(error)}, 400)
         return JSONResponse({"rules": self._rules.shown()})
+
+    async def connect(self, request: Request) -> Response:
+        """Make sources known: port and password of each by its type."""
+        try:
+            connected = [KINDS[type](**where) for type, where in (await answers.body(request)).items()]
+        except (ApiError, KeyError, TypeError) as error:
+            return JSONResponse({"error": f"sources must be ports and passwords by type: {error}"}, 400)
+        self._engine.sources.update((source.id, source) for source in connected)
+        return JSONResponse({"sources": sorted(self._engine.sources)})
 
     async def destination(self, request: Request) -> Response:
         """What has arrived, of one ``object`` or of all; POST says what fields must look like from now on."""

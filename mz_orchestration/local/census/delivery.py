@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -35,20 +34,17 @@ class Shipment:
 
     Attributes:
         records: Records by key.
+        digests: Of these records.
         deletes: Keys to delete at the destination.
         gone: Keys that are in the source no more.
         counts: What is known before anything was sent.
     """
 
     records: dict[str, dict[str, Any]]
+    digests: Snapshot
     deletes: list[str]
     gone: list[str]
     counts: Counts = field(default_factory=Counts)
-
-
-def digest(record: dict[str, Any]) -> bytes:
-    """What tells a record from a changed one."""
-    return blake2b(json.dumps(record, default=str, sort_keys=True).encode(), digest_size=16).digest()
 
 
 def pack(
@@ -74,7 +70,8 @@ def pack(
     }
     for key in list(valid)[: _share(len(rows), faults.invalid_records, faults.invalid_ratio)]:
         del valid[key]
-    changed = {key: record for key, record in valid.items() if snapshot.get(key) != digest(record)}
+    digests = {key: blake2b(repr(record).encode(), digest_size=16).digest() for key, record in valid.items()}
+    changed = {key: record for key, record in valid.items() if snapshot.get(key) != digests[key]}
     gone = [key for key in snapshot if key not in seen]
     records = valid if full else changed
     deletes = gone if settings.operation == "mirror" else []
@@ -85,7 +82,7 @@ def pack(
         invalid=len(rows) - len(valid),
         processed=len(records) + len(deletes),
     )
-    return Shipment(records, deletes, gone, counts)
+    return Shipment(records, {key: digests[key] for key in records}, deletes, gone, counts)
 
 
 def unlucky(shipment: Shipment, faults: Faults) -> set[str]:
@@ -95,9 +92,7 @@ def unlucky(shipment: Shipment, faults: Faults) -> set[str]:
 
 def arrived(shipment: Shipment, snapshot: Snapshot, rejected: set[str]) -> None:
     """Note what the destination has now; what it rejected differs still, so that the next run sends it again."""
-    for key, record in shipment.records.items():
-        if key not in rejected:
-            snapshot[key] = digest(record)
+    snapshot.update((key, digest) for key, digest in shipment.digests.items() if key not in rejected)
     for key in shipment.gone:
         snapshot.pop(key, None)
     shipment.counts.failed = len(rejected)

@@ -74,7 +74,10 @@ class Destination:
                 "SELECT object, key, record, run FROM records WHERE ?1 IS NULL OR object = ?1 ORDER BY object, key",
                 (object,),
             ).fetchall()
-        return [{"object": row[0], "key": row[1], "record": json.loads(row[2]), "run": row[3]} for row in rows]
+        return [
+            {"object": row[0], "key": row[1], "record": json.loads(row[2], parse_constant=str), "run": row[3]}
+            for row in rows
+        ]
 
     def require(self, rules: Mapping[str, str]) -> None:
         """Reject records from now on whose fields do not match.

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from mz_orchestration.local.census.answers import ApiError, now
@@ -33,13 +33,12 @@ class Engine:
     """Syncs, their runs and the tasks that move them. All methods belong to the event loop.
 
     Args:
-        sources: Where records come from.
         destination: Where they go.
         rules: What goes wrong on purpose.
     """
 
-    def __init__(self, sources: Iterable[Source], destination: Destination, rules: Rules) -> None:
-        self.sources = {source.id: source for source in sources}
+    def __init__(self, destination: Destination, rules: Rules) -> None:
+        self.sources: dict[int, Source] = {}
         self.destination = destination
         self.syncs: dict[int, Sync] = {}
         self.runs: dict[int, Run] = {}

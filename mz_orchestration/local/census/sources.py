@@ -5,7 +5,7 @@ The clients are loaded when the first run needs them, so that the stack starts q
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -189,3 +189,7 @@ def _refused(object: SourceObject, text: str, *, missing: bool = False, column: 
     if column:
         return SourceError("SOURCE_COLUMN_NOT_FOUND", f"A mapped column does not exist in {name}.", detail)
     return SourceError("SOURCE_ERROR", f"{name} cannot be read.", detail)
+
+
+#: How to make a source of its port and password, by type.
+KINDS: dict[str, Callable[..., Source]] = {"snowflake": Snowflake, "materialize": Materialize}

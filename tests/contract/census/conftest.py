@@ -42,7 +42,7 @@ class FastClock(Clock):
 
     def sleep(self, seconds: float) -> None:
         self.slept += seconds
-        time.sleep(0.02)
+        time.sleep(0.01)
 
     def listen(self, event: Event) -> None:
         if event.state == "note":
@@ -86,7 +86,7 @@ class Census:
 
     @property
     def impatient(self) -> CensusConfig:
-        return self.config.model_copy(update={"timeout": 0.5})
+        return self.config.model_copy(update={"timeout": 0.3})
 
     @property
     def environment(self) -> dict[str, str]:
@@ -164,7 +164,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
             session.execute(f"CREATE TABLE {TABLE} (id int, name text)")
             for row in range(ROWS):
                 session.execute(f"INSERT INTO {TABLE} VALUES ({row}, 'n{row}')")
-        httpx.post(f"{variables['CENSUS_URL']}/local/faults", json={"queued_seconds": 0.05, "working_seconds": 0.1})
+        httpx.post(f"{variables['CENSUS_URL']}/local/faults", json={"queued_seconds": 0.02, "working_seconds": 0.05})
         yield running
 
 

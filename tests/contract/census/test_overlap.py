@@ -14,7 +14,7 @@ from .conftest import Census, FastClock, both_versions, sync_spec
 
 def start(census: Census, sync: str) -> str:
     """A run of somebody else's, that is still active when we look."""
-    census.fault(sync, working_seconds=0.8)
+    census.fault(sync, working_seconds=0.5)
     with CensusClient(census.config) as client:
         return client.trigger(sync)
 

@@ -25,7 +25,7 @@ from mz_orchestration.errors import (
 from mz_orchestration.flow import Clock
 from mz_orchestration.local.stack import LocalStack
 from mz_orchestration.objectstore.client import ObjectStore
-from mz_orchestration.objectstore.location import parse_folder
+from mz_orchestration.objectstore.location import Location, parse_folder
 from mz_orchestration.progress import Event, OnEvent, ignore
 
 from .conftest import Census, FastClock, sync_spec
@@ -34,10 +34,23 @@ AT = "s3://mz-exports/census-tests/"
 MOMENTS = ("started", "finished")
 
 
-def record(sync: str, run_key: str = "night") -> SyncRecord:
-    stored = find_sync(ObjectStore(), sync_record_location(parse_folder(AT, field="at"), sync, run_key))
-    assert stored is not None
-    return stored.record
+def place(sync: str) -> Location:
+    return sync_record_location(parse_folder(AT, field="at"), sync, "night")
+
+
+Read = Callable[[str], SyncRecord]
+
+
+@pytest.fixture
+def record(store: ObjectStore) -> Read:
+    """The record of a sync."""
+
+    def read(sync: str) -> SyncRecord:
+        stored = find_sync(store, place(sync))
+        assert stored is not None
+        return stored.record
+
+    return read
 
 
 Night = Callable[..., SyncResult]
@@ -89,7 +102,7 @@ def dead(stack: LocalStack) -> dict[tuple[str, str], str]:
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("step", list(SyncStep))
 def test_killed_anywhere_triggered_once(
-    census: Census, night: Night, dead: dict[tuple[str, str], str], step: SyncStep, moment: str
+    census: Census, record: Read, night: Night, dead: dict[tuple[str, str], str], step: SyncStep, moment: str
 ) -> None:
     sync = dead[step, moment]
     if list(SyncStep).index(step) + (moment == "finished") > list(SyncStep).index(SyncStep.TRIGGER):
@@ -103,7 +116,7 @@ def test_killed_anywhere_triggered_once(
     assert record(sync).attempts[-1].result == result.run
 
 
-def test_killed_between_the_trigger_and_its_number(census: Census, night: Night) -> None:
+def test_killed_between_the_trigger_and_its_number(census: Census, record: Read, night: Night) -> None:
     """The answer never arrives, and the process dies while it waits: only the list of runs knows."""
     sync = census.new_sync()
     census.lose(sync, "POST", "/trigger", after=True, reset=True)
@@ -117,7 +130,7 @@ def test_killed_between_the_trigger_and_its_number(census: Census, night: Night)
     assert any(f"found run {result.run.id}" in text for text in clock.notes)
 
 
-def test_not_known_then_looked_for_then_triggered(census: Census, night: Night) -> None:
+def test_not_known_then_looked_for_then_triggered(census: Census, record: Read, night: Night) -> None:
     sync, clock = census.new_sync(), FastClock()
     census.lose(sync, "POST", "/trigger", status=500)
     with pytest.raises(SyncError, match="not known"):
@@ -154,7 +167,7 @@ def test_what_was_turned_away_for_good_is_not_looked_for(census: Census, night: 
         assert clock.slept == 0
 
 
-def test_bad_records_may_be_accepted_afterwards(census: Census, night: Night) -> None:
+def test_bad_records_may_be_accepted_afterwards(census: Census, record: Read, night: Night) -> None:
     sync = census.new_sync()
     census.fault(sync, failed_records=1)
     with pytest.raises(RejectedRecordsError):
@@ -167,7 +180,7 @@ def test_bad_records_may_be_accepted_afterwards(census: Census, night: Night) ->
     assert record(sync).attempts[-1].error is None
 
 
-def test_what_failed_is_triggered_again(census: Census, night: Night) -> None:
+def test_what_failed_is_triggered_again(census: Census, record: Read, night: Night) -> None:
     sync = census.new_sync()
     census.fault(sync, fail_run={"code": "x", "message": "y"})
     with pytest.raises(SyncError, match="failed"):
@@ -217,24 +230,23 @@ def test_a_run_key_stands_for_one_thing(census: Census, night: Night) -> None:
     assert not caught.value.retryable
 
 
-def test_a_started_run_is_finished_by_the_next_call(census: Census, night: Night) -> None:
+def test_a_started_run_is_finished_by_the_next_call(census: Census, store: ObjectStore, night: Night) -> None:
     sync = census.new_sync()
-    handle = start_sync(sync_spec(sync=sync), run_key="night", at=AT, census=census.config)
-    assert start_sync(sync_spec(sync=sync), run_key="night", at=AT, census=census.config) == handle
+    handle = start_sync(sync_spec(sync=sync), run_key="night", at=AT, census=census.config, store=store)
+    assert start_sync(sync_spec(sync=sync), run_key="night", at=AT, census=census.config, store=store) == handle
     result = night(sync_spec(sync=sync))
     assert result.run.id == handle.run
-    assert start_sync(sync_spec(sync=sync), run_key="night", at=AT, census=census.config) == handle
+    assert start_sync(sync_spec(sync=sync), run_key="night", at=AT, census=census.config, store=store) == handle
 
 
-def test_the_record_holds_no_token(census: Census, night: Night) -> None:
+def test_the_record_holds_no_token(census: Census, record: Read, night: Night) -> None:
     sync = census.new_sync()
     night(sync_spec(sync=sync))
     assert census.config.token.get_secret_value() not in record(sync).model_dump_json()
 
 
-def test_something_else_in_the_records_place(census: Census, night: Night) -> None:
-    at = sync_record_location(parse_folder(AT, field="at"), "777", "night")
-    ObjectStore().put(at, b"{}")
+def test_something_else_in_the_records_place(census: Census, store: ObjectStore, night: Night) -> None:
+    store.put(place("777"), b"{}")
     with pytest.raises(VerificationError, match="not the record of a sync"):
         night(sync_spec(sync=777))
 

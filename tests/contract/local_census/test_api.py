@@ -137,6 +137,13 @@ def test_bodies_that_are_no_objects(census: Census) -> None:
         assert census.http.post("/syncs/1/trigger", content=content).status_code == 400
 
 
+def test_sources_are_known_by_type(census: Census) -> None:
+    address = f"{census.base}/local/sources"
+    for wrong in ({"oracle": {"port": 1, "password": "x"}}, {"snowflake": {"post": 1}}, {"snowflake": 1}):
+        assert census.http.post(address, json=wrong).status_code == 400
+    assert census.http.post(address, json={}).json() == {"sources": [1, 2]}
+
+
 def test_requests_are_logged_without_tokens(
     census: Census, stack: LocalStack, requests: Callable[[], list[dict[str, Any]]]
 ) -> None:

@@ -1,31 +1,26 @@
-"""The command, as a person or cron runs it, over the local stack."""
+"""The command over the local stack."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
+from mz_orchestration.cli.main import app
+
+Command = Callable[..., Result]
 
 
 @pytest.fixture
-def command(environment: dict[str, str], tmp_path: Path) -> Command:
+def command(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """``mz-orchestration census`` with arguments, in a folder without settings."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
 
-    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "mz_orchestration.cli", "census", *arguments],
-            env={**os.environ, **variables},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+    def run(*arguments: str, **variables: str) -> Result:
+        return CliRunner().invoke(app, ["census", *arguments], env=variables)
 
     return run

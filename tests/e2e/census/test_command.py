@@ -46,7 +46,7 @@ def sync(environment: dict[str, str]) -> str:
 
 def test_a_sync_and_what_is_listed_afterwards(command: Command, sync: str) -> None:
     done = command("sync", sync, "--run-key", "night", "--at", AT)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert done.stdout.startswith(f"synced: sync {sync}  run ")
     assert "failed=0 invalid=0" in done.stdout
     assert [line.split()[0] for line in done.stderr.splitlines() if " s  " in line] == [
@@ -56,7 +56,7 @@ def test_a_sync_and_what_is_listed_afterwards(command: Command, sync: str) -> No
     assert json.loads(again.stdout)["repeated"] == 1
 
     listed = command("list")
-    assert listed.returncode == 0, listed.stderr
+    assert listed.exit_code == 0, listed.stderr
     [line] = [line for line in listed.stdout.splitlines() if line.split()[0] == sync]
     assert "customers" in line
     assert "completed" in line
@@ -72,7 +72,7 @@ def test_a_sync_and_what_is_listed_afterwards(command: Command, sync: str) -> No
 def test_all_are_tried_and_the_worst_counts(command: Command, sync: str, fault: Callable[..., None]) -> None:
     fault(sync=sync, failed_records=1, times=1)
     done = command("sync", sync, "999", sync, "--json")
-    assert done.returncode == 2
+    assert done.exit_code == 2
     first, second, third = json.loads(done.stdout)["syncs"]
     assert first["error"]["type"] == "RejectedRecordsError"
     assert second["error"]["type"] == "NotFoundError"
@@ -85,12 +85,12 @@ def test_failed_is_final_and_unknown_is_to_be_run_again(
 ) -> None:
     fault(sync=sync, fail_run={"code": "oops", "message": "no \x1b[2J luck"}, times=1)
     failed = command("sync", sync, "-q")
-    assert failed.returncode == 3
+    assert failed.exit_code == 3
     assert "code oops" in failed.stderr
     assert "\x1b" not in failed.stderr
     fault(sync=sync, working_seconds=5)
     late = command("sync", sync, "--timeout", "1", "--max-failed-ratio", "0.5")
-    assert late.returncode == 5
+    assert late.exit_code == 5
     assert f"again: mz-orchestration census sync {sync} --max-failed-ratio 0.5 --timeout 1" in late.stderr
 
 
@@ -106,15 +106,15 @@ def test_failed_is_final_and_unknown_is_to_be_run_again(
 )
 def test_bad_input(command: Command, arguments: tuple[str, ...], said: str) -> None:
     done = command(*arguments)
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert said in done.stderr
 
 
 def test_settings_that_are_missing_or_wrong(command: Command, environment: dict[str, str]) -> None:
-    assert command("list", CENSUS_API_TOKEN="").returncode == 2
-    assert command("list", CENSUS_GROUP_ID="").returncode == 2
+    assert command("list", CENSUS_API_TOKEN="").exit_code == 2
+    assert command("list", CENSUS_GROUP_ID="").exit_code == 2
     refused = command("list", CENSUS_API_TOKEN="wrong", CENSUS_API_VERSION="v1")
-    assert refused.returncode == 3
+    assert refused.exit_code == 3
     assert "15 January 2027" in refused.stderr
 
 

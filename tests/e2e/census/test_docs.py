@@ -56,7 +56,9 @@ def test_options_and_variables_are_there() -> None:
     commands: Any = get_command(app)
     options = {name for each in commands.commands.values() for option in each.params for name in option.opts}
     named = set(
-        re.findall(r"(?<![\w-])--[a-z-]+", "\n".join(re.findall(r"^.*(?:census|--max|--on|--full).*$", PAGE, re.M)))
+        re.findall(
+            r"(?<![\w-])--[a-z-]+", "\n".join(re.findall(r"^.*(?:census|--max|--on|--full|--timeout).*$", PAGE, re.M))
+        )
     )
     assert named - {"--to", "--connection", "--quiet", "--stage", "--table"} <= options
     sync = {name for option in commands.commands["sync"].params for name in option.opts if name.startswith("--")}

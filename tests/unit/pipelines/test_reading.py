@@ -75,7 +75,7 @@ MISTAKES = [
     ("name: nightly", "name: night ly", 1, "name: String should match"),
     ("name: nightly", "nme: nightly", 1, "nme: there is no such field; did you mean 'name'?"),
     ("name: nightly", "nme: nightly", 1, "'name' is missing"),
-    ("name: nightly", "name: 2026", 1, "name: Input should be a valid string (got 2026)"),
+    ("name: nightly", "name: 2026", 1, "name: expected text; put it in quotes (got 2026)"),
     ("  to: s3://bucket/nightly/", "", 4, "defaults: 'to' is missing"),
     ("s3://bucket/nightly/", "bucket/nightly", 3, "defaults.to: "),
     ("s3://bucket/nightly/", "s3://bucket/../x/", 3, "defaults.to: "),
@@ -137,6 +137,27 @@ MISTAKES = [
     ("retention: {", "\tretention: {", 23, "this is not YAML"),
     ("retention: {", "---\nretention: {", 24, "a second document begins here"),
     ("name: nightly", "name: !!python/name:os.system nightly", 1, "means nothing here"),
+    ("name: nightly", "name: !!bool yes", 1, "name: the tag 'tag:yaml.org,2002:bool' means nothing here"),
+    ("retention: {", "retention: !!python/object:os.x {", 23, "retention: the tag "),
+    ("[failure, success]", "!!python/tuple [failure]", 27, "notifications.webhooks[0].on: the tag "),
+    ("concurrency: 4", "concurrency:", 6, "defaults.concurrency: it has no value; give one, or leave the line out"),
+    ("concurrency: 4", "concurrency: 0o17", 6, "should be a valid integer, unable to parse string as an integer (got"),
+    ("concurrency: 4", "concurrency: " + "9" * 5000, 6, "defaults.concurrency: this number is too long"),
+    ("name: nightly", "name: 12e03", 1, "name: expected text; put it in quotes"),
+    ("name: nightly", "name: true", 1, "name: expected text; put it in quotes (got True)"),
+    ("retention: {", "retention: [{", 24, "this is not YAML"),
+    ("retention: {keep_last: 3, keep_for: 14d}", "retention: [3]", 23, "retention: expected fields with values"),
+    ("after: [DB.S.GERMANS]", "after: DB.S.GERMANS", 22, "syncs[0].after: expected a list"),
+    ("retention: {", "<<: 12\nretention: {", 23, "'<<' takes fields from an alias such as *name"),
+    ("where: country = 'DE'", 'where: "\\x1b[31m\'"', 15, "exports[2].where: "),
+    ("retention: {", '"\\x1b[31m": 1\nretention: {', 23, "\\x1b[31m: there is no such field"),
+    ("retention: {", "\x07: 1\nretention: {", 23, "this is not YAML: special characters are not allowed"),
+    (
+        "    - url: https://hooks.example.com/abc\n      on: [failure, success]",
+        "    - https://SECRET.example.com",
+        26,
+        "notifications.webhooks[0]: expected fields with values.",
+    ),
     ("name: nightly", "name: ${NAME}", 1, "the environment variable NAME is not set"),
     ("name: nightly", "name: ${EMPTY}", 1, "the environment variable EMPTY is empty"),
     ("name: nightly", "name: ${1A}", 1, "is no name of a variable"),
@@ -169,7 +190,12 @@ def test_all_mistakes_are_told_at_once_from_the_top_down() -> None:
         ("- a\n", "expected names with values"),
         ("just words", "expected names with values"),
         ("a: [", "this is not YAML"),
-        ("a: " + "[" * 5000, "nested too deeply"),
+        ("a: " + "[" * 5000, "p.yaml:1: this is not YAML: it is nested too deeply"),
+        ("\n" + "- " * 5000, "p.yaml:2: this is not YAML: it is nested too deeply"),
+        ("a:\n" + "- 1\n" * 50_000, "this is not YAML: it holds too much"),
+        ('a: "\\UFFFFFFFF"', "a character or a number that does not exist"),
+        ('"\\ud800": 1', "unable to parse raw data as a unicode string"),
+        ("&a {<<: *a}", "'name' is missing"),
         ("x" * (2 << 20), "larger than 1 MiB"),
         ("a: &a [*a]", "aliases make this too large"),
         ("a: &a [1]\n" + "".join(f"b{i}: &b{i} [{'*a,' * 9}*a]\n" for i in range(3)), "there is no such field"),
@@ -184,6 +210,17 @@ def test_what_is_no_pipeline_says_so(text: str, said: str) -> None:
 def test_a_bomb_of_aliases_is_refused_soon() -> None:
     bomb = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9))
     assert "aliases make this too large" in refused(bomb)
+
+
+def test_nor_do_merges_of_merges_grow() -> None:
+    wide = "a0: &a0 {x: 1}\n" + "".join(
+        f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 30)
+    )
+    assert "a29: there is no such field" in refused(wide)
+    long = "".join(f"a{i}: &a{i} {{<<: *a{i - 1}, k{i}: 1}}\n" for i in range(1, 400))
+    assert "aliases make this too large" in refused("a0: &a0 {}\n" + long)
+    inside = ", ".join(["&a0 {}", *(f"&a{i} {{<<: *a{i - 1}}}" for i in range(1, 1500))])
+    assert "merge keys make this too deep" in refused(f"{{<<: {{k: [{inside}]}}, k: 1, m: *a1499}}")
 
 
 def test_references_come_from_the_environment_and_stay_there() -> None:
@@ -204,6 +241,46 @@ def test_what_comes_from_the_environment_is_not_shown() -> None:
     assert "hunter2" not in repr(
         parse(FILE.replace("https://hooks.example.com/abc", "${URL}"), URL="http://hunter2").spec
     )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "value", "said"),
+    [
+        ("concurrency: 4", "concurrency: ${V}", "hunter2", "p.yaml:6: defaults.concurrency: "),
+        ("keep_for: 14d", 'keep_for: "${V}"', "hunter2", "p.yaml:23: retention.keep_for: '${V}' is not a duration"),
+        ("table: DB.S.ORDERS", "table: ${V}", "A.B.C.hunter2", "p.yaml:18: loads[0].table: "),
+        ("s3://bucket/", "s3://${V}/../", "hunter2", "p.yaml:3: defaults.to: "),
+        ("where: country = 'DE'", "where: ${V}", "hunter2 = 'open", "p.yaml:15: exports[2].where: "),
+        ("export: shop.orders", "export: ${V}", "hunter2", "loads[0].export: there is no export '${V}'; there are"),
+        ("name: germans", "name: ${V}", "hunter2", "loads[1].export: there is no export 'germans'; there are"),
+        ("sync: 12", "sync: ${V}", "hunter2!", "p.yaml:21: syncs[0].sync: "),
+        ("https://hooks.example.com/abc", "${V}", "ftp://hunter2", "this is not an http(s) address"),
+    ],
+)
+def test_no_refusal_shows_the_environment(old: str, new: str, value: str, said: str) -> None:
+    message = refused(FILE.replace(old, new, 1), V=value)
+    assert said in message
+    assert "hunter2" not in message
+
+
+def test_numbers_come_from_the_environment_too() -> None:
+    text = FILE.replace("max_lag: 5m", 'max_lag: "${LAG}", max_change: "${CHANGE}"')
+    checks = parse(text, LAG="90", CHANGE="0.25").exports[1].checks
+    assert (checks.max_lag, checks.max_change) == (90, 0.25)
+
+
+def test_a_mapping_that_overrides_what_it_merges_may_be_used_again() -> None:
+    text = """\
+name: n
+defaults: {to: s3://bucket/f/, connection: c}
+exports:
+  - {object: a.a, checks: &base {min_rows: 1, max_rows: 9}}
+  - {object: a.b, checks: &more {<<: *base, max_rows: 5}}
+  - {object: a.c, checks: *more}
+  - {object: a.d, checks: {<<: [*more, *base]}}
+"""
+    assert [export.checks.max_rows for export in parse(text).exports] == [9, 5, 5, 5]
+    assert "p.yaml:5: exports[2].checks.max_rows: " in refused(text.replace("max_rows: 5", "max_rows: many"))
 
 
 def test_anchors_and_merge_keys_keep_their_lines() -> None:
