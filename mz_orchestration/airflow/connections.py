@@ -126,8 +126,8 @@ def snowflake_config(connection: Connection) -> SnowflakeConfig:
 def census_config(connection: Connection) -> CensusConfig:
     """Settings for Census from a connection of type ``census``.
 
-    :param connection: password (the token) and the extras ``api_version`` (``v2`` by default), ``group_id`` and ``region``;
-        host, port and schema (``https`` by default) where it is not Census's own.
+    :param connection: password (the token) and the extras ``api_version`` (``v2`` by default), ``group_id`` and
+        ``region``; host, port and schema (``https`` by default) where it is not Census's own.
     :raises ConfigurationError: a field is missing or cannot be used.
     """
     from mz_orchestration.census.config import CensusConfig

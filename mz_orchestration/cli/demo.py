@@ -50,7 +50,7 @@ _FIGURES = {
 def demo(
     dir: Annotated[Path, typer.Option("--dir", help="State folder of the stack.", file_okay=False)] = Path(".mz-local"),
     rows: Annotated[int, typer.Option(min=1, help="Order lines to make.")] = 1_000_000,
-    port_base: Annotated[int, typer.Option(min=0, max=65533, help="First port; 0 takes free ones.")] = 0,
+    port_base: Annotated[int, typer.Option(min=0, max=65532, help="First port; 0 takes free ones.")] = 0,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up at the end.")] = False,
 ) -> None:
     """Start the stack, seed it, run a pipeline of exports, loads and a sync, compare both ends, stop."""

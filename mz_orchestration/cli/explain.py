@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,21 +56,24 @@ def explain(
                         {
                             **record.model_dump(mode="json"),
                             "gone": _is_gone(record, lease),
-                            "next": _next(record) or None,
+                            "next": _next(record, file) or None,
                         }
                         for record, lease in zip(pipelines, leases, strict=True)
                     ],
                     "runs": [run_data(record) for record in runs],
-                    "syncs": [record.model_dump(mode="json") for record in syncs],
+                    "syncs": [
+                        {**record.model_dump(mode="json"), "next": _next_of_sync(record, base) or None}
+                        for record in syncs
+                    ],
                 }
             )
             return
         for record, lease in zip(pipelines, leases, strict=True):
-            _print_pipeline(record, lease)
+            _print_pipeline(record, lease, file)
         for run in runs:
             print_run(run)
         for sync in syncs:
-            _print_sync(sync)
+            _print_sync(sync, base)
 
 
 def _base(at: str | None, file: Path | None) -> Location:
@@ -132,8 +136,9 @@ def _known(store: ObjectStore, base: Location) -> list[str]:
 
     recent, _ = RunStore(store, base).recent(50)
     pipelines = PipelineStore(store, base)
-    keys = [record.run_key for name in pipelines.names() for record in pipelines.recent(name, 20)]
-    return [*keys, *(record.run_key for record in recent)]
+    records = [record for name in pipelines.names() for record in pipelines.recent(name, 20)]
+    keys = [key for record in records for key in (record.run_key, *(node.run_key for node in record.nodes))]
+    return list(dict.fromkeys([*keys, *(record.run_key for record in recent)]))
 
 
 def _lease(store: ObjectStore, base: Location, record: PipelineRecord) -> Lease | None:
@@ -152,19 +157,31 @@ def _is_gone(record: PipelineRecord, lease: Lease | None) -> bool | None:
     return True if lease is None or surely_gone(lease) else None
 
 
-def _next(record: PipelineRecord) -> str:
+def _next(record: PipelineRecord, file: Path | None) -> str:
     """The command to type next; empty where there is nothing to do."""
     if record.state == "succeeded":
         return ""
-    return pipeline_command(record.file or "FILE", record.run_key, record.only)
+    # The recorded path may be relative to another folder than this one.
+    return pipeline_command(str(file or record.file or "FILE"), record.run_key, record.only)
 
 
-def _print_pipeline(record: PipelineRecord, lease: Lease | None) -> None:
+def _next_of_sync(record: SyncRecord, base: Location) -> str:
+    """The command to type next; empty where there is nothing to do."""
+    last = record.attempts[-1] if record.attempts else None
+    if last is not None and not last.open and last.error is None:
+        return ""
+    # Behind an equals sign, a key that begins with a dash is no option.
+    return shlex.join(
+        ["mz-orchestration", "census", "sync", record.sync, f"--run-key={record.run_key}", "--at", str(base)]
+    )
+
+
+def _print_pipeline(record: PipelineRecord, lease: Lease | None, file: Path | None) -> None:
     def line(text: str) -> None:
         typer.echo(printable(text))
 
     line(f"run {record.run_key} of pipeline {record.pipeline}: {_how_it_stands(record, lease)}")
-    ended = "" if record.finished_at is None else f", ended {record.finished_at:%H:%M:%S}"
+    ended = "" if record.finished_at is None else f", ended {record.finished_at:%Y-%m-%d %H:%M:%S}"
     line(f"  began {record.created_at:%Y-%m-%d %H:%M:%S}{ended} UTC")
     for node in record.nodes:
         if node.state == "succeeded":
@@ -175,7 +192,7 @@ def _print_pipeline(record: PipelineRecord, lease: Lease | None) -> None:
     for node in record.nodes:
         if node.state not in ("succeeded", "failed"):
             line(f"  {node.state:<9} {node.name}{_behind(node, record)}")
-    command = _next(record)
+    command = _next(record, file)
     if command:
         line(f"next: {command}")
     else:
@@ -196,7 +213,7 @@ def _how_it_stands(record: PipelineRecord, lease: Lease | None) -> str:
 
 def _print_failure(node: NodeEntry) -> None:
     error: dict[str, Any] = node.error or {}
-    when = "" if node.finished_at is None else f"  at {node.finished_at:%H:%M:%S}"
+    when = "" if node.finished_at is None else f"  at {node.finished_at:%Y-%m-%d %H:%M:%S} UTC"
     typer.echo(printable(f"  failed    {node.name}{when}"))
     typer.echo(printable(f"    why: {error.get('message', '')}"))
     meaning = _meaning(node.kind, error)
@@ -209,8 +226,10 @@ def _print_failure(node: NodeEntry) -> None:
 def _meaning(kind: str, error: dict[str, Any]) -> str:
     from mz_orchestration import errors
 
-    lost = issubclass(getattr(errors, str(error.get("type")), Exception), errors.UnavailableError)
-    if lost and kind in ("export", "group", "load"):
+    found = getattr(errors, str(error.get("type")), errors.MzOrchestrationError)
+    # With these it may still be at work, by another process or remotely.
+    open = (errors.UnavailableError, errors.DeadlineError, errors.RunConflictError)
+    if found is errors.MzOrchestrationError or (issubclass(found, open) and kind in ("export", "group", "load")):
         return _MEANS_UNKNOWN
     if kind == "sync":
         rejected = error.get("type") == "RejectedRecordsError"
@@ -223,11 +242,18 @@ def _behind(node: NodeEntry, record: PipelineRecord) -> str:
     return f"  since {', '.join(causes)} {'has' if len(causes) == 1 else 'have'} not succeeded" if causes else ""
 
 
-def _print_sync(record: SyncRecord) -> None:
+def _print_sync(record: SyncRecord, base: Location) -> None:
     typer.echo(printable(f"run {record.run_key} of the Census sync {record.sync} at {record.where}"))
     for attempt in record.attempts:
         said = attempt.result.status if attempt.result else attempt.state
         typer.echo(printable(f"  attempt {attempt.number}  run {attempt.run or 'unknown'}  {said}"))
         if attempt.error:
             typer.echo(printable(f"    why: {attempt.error['message']}"))
-            typer.echo(printable(f"    what to do: {attempt.error['hint']}"))
+            if attempt.error["hint"]:
+                typer.echo(printable(f"    what to do: {attempt.error['hint']}"))
+    command = _next_of_sync(record, base)
+    if command:
+        typer.echo(printable(f"next: {command}"))
+        typer.echo("  with the other flags it was run with; where a pipeline ran it, run the pipeline again instead")
+    else:
+        typer.echo("nothing to do")

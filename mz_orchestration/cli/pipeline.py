@@ -34,14 +34,17 @@ RunKey = Annotated[
 
 @app.command(
     epilog="Exit codes: 0 all done, or skipped; 2 the file or the settings are wrong; 3 something was refused for "
-    "good; 4 numbers disagree or a check failed; 5 run it again; 130 and 143 interrupted. Of several failures, the first of "
-    "4, 3, 2, 5 counts."
+    "good; 4 numbers disagree or a check failed; 5 run it again; 130 and 143 interrupted. Of several failures, the "
+    "first of 4, 3, 2, 5 counts."
 )
 def run(
     file: File,
     run_key: RunKey = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Take the key, and --only, of the newest run of this pipeline, which has not succeeded.")
+        bool,
+        typer.Option(
+            "--resume", help="Take the key, and --only, of the newest run of this pipeline, which has not succeeded."
+        ),
     ] = False,
     only: Only = None,
     if_running: Annotated[

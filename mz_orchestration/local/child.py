@@ -20,7 +20,7 @@ _QUIET = {
     "SNOWFLAKE_DISABLE_PLATFORM_DETECTION": "true",
     "PYTHONUNBUFFERED": "1",
 }
-_FOREIGN_PREFIXES = ("AWS_", "MOTO_", "SNOWFLAKE_", "PG", "MZ_LOCAL_")
+_FOREIGN_PREFIXES = ("AWS_", "CENSUS_", "MOTO_", "SNOWFLAKE_", "PG", "MZ_LOCAL_")
 
 
 def child_environment(token: str) -> dict[str, str]:

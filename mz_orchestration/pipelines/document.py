@@ -15,7 +15,8 @@ import yaml
 
 Place = tuple[str | int, ...]
 
-_LARGEST, _MOST_NODES, _DEEPEST, _LONGEST_NUMBER = 1 << 20, 20_000, 50, 100
+LARGEST = 1 << 20
+_MOST_NODES, _DEEPEST, _LONGEST_NUMBER = 20_000, 50, 100
 _REFERENCE = re.compile(r"\$(\$)?\{([^}]*)\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -73,6 +74,9 @@ class Finding:
     field: str = ""
 
 
+TOO_LARGE = Finding(1, f"the file is larger than {LARGEST >> 20} MiB")
+
+
 @dataclass
 class Document:
     """What a file holds.
@@ -112,8 +116,8 @@ def field_name(place: Place) -> str:
 def read_document(text: str, environment: Mapping[str, str]) -> Document:
     """Read YAML; what is wrong with it is in the findings, and then there is no data."""
     document = Document()
-    if len(text) > _LARGEST:
-        document.findings.append(Finding(1, f"the file is larger than {_LARGEST >> 20} MiB"))
+    if len(text) > LARGEST:
+        document.findings.append(TOO_LARGE)
         return document
     try:
         nodes = [node for node in yaml.compose_all(text, _Loader)]

@@ -12,7 +12,16 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from mz_orchestration.errors import ConfigurationError, NotFoundError
-from mz_orchestration.pipelines.document import Document, Finding, Place, field_name, in_order, read_document
+from mz_orchestration.pipelines.document import (
+    LARGEST,
+    TOO_LARGE,
+    Document,
+    Finding,
+    Place,
+    field_name,
+    in_order,
+    read_document,
+)
 from mz_orchestration.pipelines.planning import Plan, plan_pipeline
 from mz_orchestration.pipelines.spec import PipelineSpec
 
@@ -42,7 +51,8 @@ def read_pipeline(path: Path | str, *, environment: Mapping[str, str] | None = N
     """
     path = Path(path)
     try:
-        body = path.read_bytes()
+        with path.open("rb") as file:
+            body = file.read(LARGEST + 1)
     except FileNotFoundError as error:
         raise NotFoundError(
             f"There is no pipeline file {path}.", hint="Give its path, or write one with 'mz-orchestration init'."
@@ -51,6 +61,8 @@ def read_pipeline(path: Path | str, *, environment: Mapping[str, str] | None = N
         raise ConfigurationError(
             f"{path} cannot be read: {error.strerror}.", hint="Give the path of a file."
         ) from error
+    if len(body) > LARGEST:
+        raise _refused(str(path), [TOO_LARGE])
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:

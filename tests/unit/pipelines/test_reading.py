@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mz_orchestration.errors import ConfigurationError, NotFoundError
+from mz_orchestration.pipelines.document import LARGEST
 from mz_orchestration.pipelines.planning import Plan, plan_pipeline
 from mz_orchestration.pipelines.reading import parse_pipeline, read_pipeline
 
@@ -318,6 +319,9 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"name: ok\nnote: \xe4\n")
     with pytest.raises(ConfigurationError, match=r"latin\.yaml:2: this is not UTF-8"):
         read_pipeline(tmp_path / "latin.yaml")
+    (tmp_path / "large.yaml").write_bytes(b"#" + "é".encode() * LARGEST)
+    with pytest.raises(ConfigurationError, match=r"large\.yaml:1: the file is larger than 1 MiB"):
+        read_pipeline(tmp_path / "large.yaml")
     (tmp_path / "bom.yaml").write_bytes(b"\xef\xbb\xbf" + FILE.encode())
     assert read_pipeline(tmp_path / "bom.yaml", environment={}).spec.name == "nightly"
 
