@@ -5,7 +5,6 @@ export. It may therefore run alone, and one that was late loads what is newest.
 """
 
 # Annotations are not postponed: Dagster reads those of the functions inside the builders as they are.
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,6 +22,7 @@ from dagster import (
 from pydantic import Field
 
 from mz_orchestration.dagster.errors import as_dagster_errors, error_metadata
+from mz_orchestration.dagster.keys import asset_key, logical_run, op_name
 from mz_orchestration.dagster.metadata import MANIFEST, export_metadata, load_metadata
 from mz_orchestration.dagster.resources import MaterializeResource, ObjectStoreResource, SnowflakeResource
 from mz_orchestration.errors import ConfigurationError, ReconciliationError
@@ -65,13 +65,13 @@ def build_export_asset(
     """
     name = parse_object_name(spec.object)
     asset = AssetSpec(
-        key or _key("exports", name),
-        deps=([_key("materialize", name)] if spec.query is None else []) if deps is None else deps,
+        key or asset_key("exports", name),
+        deps=([asset_key("materialize", name)] if spec.query is None else []) if deps is None else deps,
         description=f"{spec.object} as {spec.format} files below {spec.to}, verified.",
         kinds={"materialize", "s3", spec.format},
     )
 
-    @multi_asset(name=_op_name(asset.key), specs=[asset], pool=pool)
+    @multi_asset(name=op_name(asset.key), specs=[asset], pool=pool)
     def export(
         context: AssetExecutionContext,
         config: ExportConfig,
@@ -83,7 +83,7 @@ def build_export_asset(
         with as_dagster_errors(context):
             result = run_export(
                 spec,
-                run_key=config.run_key or f"{_logical_run(context)}/{context.asset_key.to_user_string()}",
+                run_key=config.run_key or f"{logical_run(context)}/{context.asset_key.to_user_string()}",
                 materialize=materialize.config(),
                 store=object_store.store(),
                 on_event=_log_to(context),
@@ -124,7 +124,7 @@ def build_load_asset(
     load_spec(manifest="s3://any/manifest", stage=stage, table=table, timeout=timeout)
     source = export.key
     asset = AssetSpec(
-        key or _key("snowflake", parse_name(table, field="table")),
+        key or asset_key("snowflake", parse_name(table, field="table")),
         deps=[source],
         description=f"The latest export of {source.to_user_string()} as {table}.",
         kinds={"snowflake", "table"},
@@ -136,7 +136,7 @@ def build_load_asset(
         description="Rows copied by Materialize, rows in the files and rows loaded are the same number.",
     )
 
-    @multi_asset(name=_op_name(asset.key), specs=[asset], check_specs=[check], pool=pool)
+    @multi_asset(name=op_name(asset.key), specs=[asset], check_specs=[check], pool=pool)
     def load(
         context: AssetExecutionContext, object_store: ObjectStoreResource, snowflake: SnowflakeResource
     ) -> Iterator[MaterializeResult[Any] | AssetCheckResult]:
@@ -170,21 +170,6 @@ def _latest_manifest(context: AssetExecutionContext, export: AssetKey) -> str:
             hint="Materialize it first, or together with this asset.",
         )
     return str(manifest.value)
-
-
-def _key(system: str, name: tuple[str, ...]) -> AssetKey:
-    # Dagster makes names of inputs from the keys of dependencies, and those hold nothing else.
-    return AssetKey([system, *(re.sub(r"[^A-Za-z0-9_]", "_", part.lower()) for part in name)])
-
-
-def _logical_run(context: AssetExecutionContext) -> str:
-    """The run's id; that of the first run where this one goes on from a failure, to pick up what that one left."""
-    resumed = context.run.tags.get("dagster/is_resume_retry") == "true"
-    return context.run.root_run_id if resumed and context.run.root_run_id else context.run.run_id
-
-
-def _op_name(key: AssetKey) -> str:
-    return "__".join(re.sub(r"[^A-Za-z0-9_]", "_", part) for part in key.path)
 
 
 def _log_to(context: AssetExecutionContext) -> OnEvent:

@@ -29,8 +29,9 @@ from dagster import (
     multi_asset_check,
 )
 
-from mz_orchestration.dagster.assets import CHECK, _key, _logical_run, _op_name
+from mz_orchestration.dagster.assets import CHECK
 from mz_orchestration.dagster.errors import as_dagster_errors, error_metadata
+from mz_orchestration.dagster.keys import asset_key, logical_run, op_name
 from mz_orchestration.dagster.metadata import MANIFEST
 from mz_orchestration.dagster.resources import has_settings
 from mz_orchestration.errors import CheckError, ConfigurationError, ReconciliationError
@@ -127,15 +128,15 @@ def _keys(plan: "Plan") -> dict[str, AssetKey]:
     keys: dict[str, AssetKey] = {}
     for export in plan.exports:
         named = export.item != export.source
-        keys[export.name] = _key("exports", (export.item,) if named else parse_object_name(export.item))
+        keys[export.name] = asset_key("exports", (export.item,) if named else parse_object_name(export.item))
     for node in plan.nodes:
         match node:
             case LoadNode():
-                keys[node.name] = _key("snowflake", parse_name(node.spec.table, field="table"))
+                keys[node.name] = asset_key("snowflake", parse_name(node.spec.table, field="table"))
             case SyncNode():
-                keys[node.name] = _key("census", (node.spec.sync,))
+                keys[node.name] = asset_key("census", (node.spec.sync,))
             case RetentionNode():
-                keys[node.name] = _key("pipelines", (plan.spec.name, "retention"))
+                keys[node.name] = asset_key("pipelines", (plan.spec.name, "retention"))
     uses = Counter(keys.values())
     # Two syncs of one id, two loads into one table, names that differ only in what a key cannot hold.
     return {
@@ -148,7 +149,7 @@ def _exports(node: "ExportNode | GroupNode", members: "Sequence[ExportNode]", pi
     specs = [
         AssetSpec(
             pipeline.keys[member.name],
-            deps=[_key("materialize", parse_object_name(member.source))] if member.source else [],
+            deps=[asset_key("materialize", parse_object_name(member.source))] if member.source else [],
             description=f"{member.item} as {member.spec.format} files below {member.spec.to}, verified.",
             kinds={"materialize", "s3", member.spec.format},
             group_name=pipeline.group,
@@ -157,7 +158,7 @@ def _exports(node: "ExportNode | GroupNode", members: "Sequence[ExportNode]", pi
     ]
 
     @multi_asset(
-        name=_op_name(AssetKey([pipeline.group, node.name])),
+        name=op_name(AssetKey([pipeline.group, node.name])),
         specs=specs,
         pool=pipeline.pool,
         required_resource_keys={"materialize", "object_store"},
@@ -165,7 +166,7 @@ def _exports(node: "ExportNode | GroupNode", members: "Sequence[ExportNode]", pi
     def export(context: AssetExecutionContext) -> Iterator[MaterializeResult[Any]]:
         from mz_orchestration.pipelines.nodes import find_manifest
 
-        plan, run_key = pipeline.plan, _logical_run(context)
+        plan, run_key = pipeline.plan, logical_run(context)
         with as_dagster_errors(context):
             tools = _tools(context, node)
             result = _carry_out(context, node, plan, run_key, tools)
@@ -188,7 +189,7 @@ def _check(node: "CheckNode", pipeline: _Pipeline) -> AssetChecksDefinition:
     )
 
     @multi_asset_check(
-        name=_op_name(AssetKey([pipeline.group, node.name])),
+        name=op_name(AssetKey([pipeline.group, node.name])),
         specs=[spec],
         required_resource_keys=_resources(node),
     )
@@ -226,7 +227,7 @@ def _load(node: "LoadNode", pipeline: _Pipeline) -> AssetsDefinition:
     )
 
     @multi_asset(
-        name=_op_name(AssetKey([pipeline.group, node.name])),
+        name=op_name(AssetKey([pipeline.group, node.name])),
         specs=[asset],
         check_specs=[counts],
         pool=pipeline.pool,
@@ -268,14 +269,14 @@ def _other(node: "Node", pipeline: _Pipeline) -> AssetsDefinition:
     )
 
     @multi_asset(
-        name=_op_name(AssetKey([pipeline.group, node.name])),
+        name=op_name(AssetKey([pipeline.group, node.name])),
         specs=[asset],
         pool=pipeline.pool,
         required_resource_keys=_resources(node),
     )
     def run(context: AssetExecutionContext) -> MaterializeResult[Any]:
         with as_dagster_errors(context):
-            result = _carry_out(context, node, pipeline.plan, _logical_run(context), _tools(context, node))
+            result = _carry_out(context, node, pipeline.plan, logical_run(context), _tools(context, node))
         return MaterializeResult(metadata={f"{system}/{name}": value for name, value in result.metadata.items()})
 
     return run

@@ -34,8 +34,9 @@ def left_over(folder: Path) -> list[str]:
 
 def test_the_whole_way(tmp_path: Path) -> None:
     out, err = demo(tmp_path / "stack").communicate(timeout=150)
-    assert "reconciled: copied=3000 footer_rows=3000 loaded_rows=3000 files=" in out, err
-    assert "already loaded, nothing done" in out
+    assert "load DEMO.PUBLIC.ORDER_LINES: copied=3000 footer_rows=3000 loaded_rows=3000 files=" in out, err
+    assert "status=completed" in out
+    assert out.count("(done before)") == 7
     assert "DIFFERENT" not in out
     assert out.count("  same") == 10
     assert "What to try next" in err

@@ -35,7 +35,8 @@ def test_shell(block: str, stack: LocalStack, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "reconciled: " in done.stdout
+    assert re.search(r"copied=(\d+) footer_rows=\1 loaded_rows=\1 ", done.stdout)
+    assert re.search(r"^sync.*status=completed|^synced: ", done.stdout, re.MULTILINE)
 
 
 def test_python_blocks_are_the_files_that_other_tests_run() -> None:
