@@ -58,7 +58,8 @@ def verdict(run: SyncRun, spec: SyncSpec, url: str) -> SyncError | None:
         parts = [run.error_code and f"code {run.error_code}", run.error_message, run.error_detail]
         said = ", ".join(shown(part) for part in parts if part) or "Census does not say why"
         hint = f"See {url}; once the cause is gone, run it again."
-        return SyncError(f"{name} failed: {said.rstrip('.')}.", hint=hint, details=details)
+        # What fails is mostly the source or the destination of the moment; and a run that has failed is over.
+        return SyncError(f"{name} failed: {said.rstrip('.')}.", hint=hint, retryable=True, details=details)
     if state is RunState.CANCELLED and spec.on_cancelled == "fail":
         return SyncError(
             f"{name} was cancelled in Census after {_number(run.records_processed)} records.",

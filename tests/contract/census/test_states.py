@@ -42,7 +42,7 @@ def test_failed(census: Census) -> None:
         run_sync(sync_spec(sync=sync), census=census.config, clock=FastClock())
     assert "failed: code destination_down, Braze is away, 503." in caught.value.message
     assert f"/syncs/{sync}/" in caught.value.hint
-    assert not caught.value.retryable
+    assert caught.value.retryable
 
 
 @pytest.mark.parametrize("policy", ["fail", "accept"])

@@ -80,12 +80,10 @@ def test_all_are_tried_and_the_worst_counts(command: Command, sync: str, fault: 
     assert "1 of " in done.stderr
 
 
-def test_failed_is_final_and_unknown_is_to_be_run_again(
-    command: Command, sync: str, fault: Callable[..., None]
-) -> None:
+def test_failed_and_unknown_are_to_be_run_again(command: Command, sync: str, fault: Callable[..., None]) -> None:
     fault(sync=sync, fail_run={"code": "oops", "message": "no \x1b[2J luck"}, times=1)
     failed = command("sync", sync, "-q")
-    assert failed.exit_code == 3
+    assert failed.exit_code == 5
     assert "code oops" in failed.stderr
     assert "\x1b" not in failed.stderr
     fault(sync=sync, working_seconds=5)
