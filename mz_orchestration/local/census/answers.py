@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,7 +9,6 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.types import Receive, Scope, Send
 
 from mz_orchestration.local.census.faults import Faults
 
@@ -104,45 +102,3 @@ def failing(fault: Faults, status: int) -> Response:
 def for_people() -> Response:
     """A page of a proxy, with the status of success."""
     return HTMLResponse("<!DOCTYPE html><html><body><h1>Please sign in to the network</h1></body></html>")
-
-
-class Lost(Response):
-    """No answer at all: the connection is reset."""
-
-    def __init__(self, request: Request) -> None:
-        super().__init__()
-        self._transport = _transport(request)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Reset the connection."""
-        self._transport.abort()
-        await _closed(receive)
-
-
-class Truncated(Response):
-    """Half of an answer: the connection is closed in the middle of the body."""
-
-    def __init__(self, request: Request, whole: Response) -> None:
-        super().__init__()
-        self._transport = _transport(request)
-        self._whole = whole
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the head, which promises everything, and half of the body."""
-        whole = bytes(self._whole.body)
-        await send({"type": "http.response.start", "status": 200, "headers": self._whole.raw_headers})
-        await send({"type": "http.response.body", "body": whole[: len(whole) // 2], "more_body": True})
-        self._transport.close()
-        await _closed(receive)
-
-
-async def _closed(receive: Receive) -> None:
-    """Wait until the server knows that the connection is gone; an answer missing before that is a fault to it."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def _transport(request: Request) -> asyncio.Transport:
-    """The connection of a request: ASGI has no word for dropping one, uvicorn's ``receive`` knows it."""
-    transport: asyncio.Transport = request.receive.__self__.transport  # type: ignore[attr-defined]
-    return transport

@@ -10,6 +10,7 @@ from typing import Literal
 from starlette.requests import Request
 from starlette.responses import Response
 
+from mz_orchestration.local.broken_answers import Lost, Truncated
 from mz_orchestration.local.census import answers
 from mz_orchestration.local.census.answers import ApiError
 from mz_orchestration.local.census.engine import Engine
@@ -72,10 +73,10 @@ class Gate:
 
 def _given(request: Request, whole: Response | None, fault: Faults) -> Response:
     if fault.reset:
-        return answers.Lost(request)
+        return Lost(request)
     if fault.status is not None:
         return answers.failing(fault, fault.status)
     assert whole is not None, "only these two need no work"
     if fault.not_json:
         return answers.for_people()
-    return answers.Truncated(request, whole) if fault.truncated else whole
+    return Truncated(request, whole) if fault.truncated else whole

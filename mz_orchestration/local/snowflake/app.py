@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from mz_orchestration.local.broken_answers import Lost, Truncated
 from mz_orchestration.local.snowflake import answers, errors, settings
 from mz_orchestration.local.snowflake.account import ACCOUNT, VERSION, Account
 from mz_orchestration.local.snowflake.faults import InvalidFaultError, take_idle_limit
@@ -181,9 +182,9 @@ class Endpoints:
         if self._account.faults.strike("answers_lost", query.statement.sent):
             # Lost after the statement has done its work, not before.
             await to_thread.run_sync(query.done.wait, _ANSWER_WITHIN, abandon_on_cancel=True)
-            return answers.Lost(request)
+            return Lost(request)
         if self._account.faults.strike("truncated", query.statement.sent):
-            return answers.Truncated(request, answer)
+            return Truncated(request, answer)
         return answer
 
     async def result(self, request: Request) -> Response:
