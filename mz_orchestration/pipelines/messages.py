@@ -37,13 +37,7 @@ def events_of(state: PipelineState, previous: PipelineState | None) -> tuple[Eve
 
 def document(record: PipelineRecord, event: Event) -> dict[str, Any]:
     """The document that is posted: ``text`` for people, the rest for machines."""
-    failed = [
-        {
-            "name": clean(node.name),
-            **{part: clean(str((node.error or {}).get(part, ""))) for part in ("message", "hint")},
-        }
-        for node in record.failed[:_MOST_NODES]
-    ]
+    failed = [_failure(node) for node in record.failed[:_MOST_NODES]]
     again = _again(record)
     return {
         "text": _text(record, event, failed, again),

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from mz_orchestration.errors import ConfigurationError, MzOrchestrationError, RunConflictError, UnavailableError
+from mz_orchestration.errors import ConfigurationError, MzOrchestrationError, RunConflictError
 from mz_orchestration.flow import acall, arun, run_coroutine
 from mz_orchestration.pipelines.lease import BEAT, HeldLease, IfRunning, take_lease
 from mz_orchestration.pipelines.nodes import base_of, fingerprint, kind_of, own_run_key, run_node, with_settings
@@ -113,7 +113,7 @@ async def arun_pipeline(
         await run.save()
         await _keeping(held, run.work())
     finally:
-        with suppress(UnavailableError):
+        with suppress(MzOrchestrationError):
             await acall(held.release)
     record = run.record
     # Whoever runs parts of it by hand is there to see; and a heartbeat would hide that the whole did not run.
@@ -258,7 +258,9 @@ class _Run:
         self.on_node(entry)
         try:
             await self.save()
-        except UnavailableError as error:
+        except RunConflictError:
+            raise
+        except MzOrchestrationError as error:
             # The work itself goes on: the parts have records of their own, and the next change is written along.
             self.on_warning(f"the pipeline's record could not be written: {error.message}")
 
@@ -270,7 +272,7 @@ class _Run:
                 self._dirty = False
                 try:
                     await acall(self._records.save, self._stored, self._tools.clock.now())
-                except UnavailableError:
+                except MzOrchestrationError:
                     self._dirty = True
                     raise
 
@@ -338,6 +340,10 @@ async def _keeping(held: HeldLease, work: Coroutine[Any, Any, None]) -> None:
 async def _beat(held: HeldLease) -> None:
     while True:
         await asyncio.sleep(BEAT)
-        # A store that is away for a while is away for everybody who might take over.
-        with suppress(UnavailableError):
+        try:
             await acall(held.beat)
+        except RunConflictError:
+            raise
+        except MzOrchestrationError:
+            # A store that is away for a while is away for everybody who might take over.
+            continue
