@@ -105,6 +105,9 @@ class Group:
                 raise
             return
         found = _parse(body, self.location)
+        if found.fingerprint != self.record.fingerprint and found.timestamp is None:
+            # No export of it has ever begun, for an object that does not exist, say: it may be corrected.
+            found.fingerprint = self.record.fingerprint
         if found.fingerprint != self.record.fingerprint:
             raise RunConflictError(
                 f"The run key {found.run_key!r} was used for a group of other exports.",

@@ -236,7 +236,7 @@ def _exports(spec: PipelineSpec, findings: list[InitErrorDetails]) -> list[Expor
                 findings.append(_finding((*place, "where"), str(error)))
                 continue
         # Of an object that is exported whole, the manifest tells the object's own name.
-        name = item.object if query is None and item.object else _export_name(item)
+        name = item.object if query is None and item.object else _as_object(_export_name(item))
         fields |= {"object": name, "query": query}
         places |= {"object": (*place, "object" if item.object else "name"), "query": (*place, "query")}
         checks = _checks(item, spec)
@@ -254,6 +254,15 @@ def _exports(spec: PipelineSpec, findings: list[InitErrorDetails]) -> list[Expor
             )  # fmt: skip
             found.append(node)
     return found
+
+
+def _as_object(name: str) -> str:
+    """A name of people's choice as one of an object, which is what an export goes by."""
+    try:
+        parse_object_name(name)
+    except ValueError:
+        return sql.Identifier(name).as_string()
+    return name
 
 
 def _filtered(object: str, where: str) -> str:

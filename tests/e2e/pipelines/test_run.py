@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from mz_orchestration.errors import RunConflictError
 from mz_orchestration.local.stack import LocalStack
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.pipelines.nodes import find_manifest
@@ -139,3 +140,29 @@ def test_a_load_alone_wants_its_export_first(store: ObjectStore) -> None:
     with pytest.raises(NotFoundError, match="has not been exported in the run 'r'") as raised:
         run_coroutine(run_node(load, the_plan, "r", Tools(store)))
     assert "group g" in raised.value.hint
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_group_that_never_began_may_be_corrected_under_its_run_key() -> None:
+    def grouped(*objects: str) -> Plan:
+        return plan("corrected", exports=[{"object": name, "consistency_group": "g"} for name in objects])
+
+    record = run_pipeline(grouped("shop.customers", "shop.ordres"), run_key="1")
+    assert record.state is PipelineState.FAILED
+    record = run_pipeline(grouped("shop.customers", "shop.orders"), run_key="1")
+    assert record.state is PipelineState.SUCCEEDED, record.failed
+    with pytest.raises(RunConflictError, match="'group g' was done when it said something else"):
+        run_pipeline(grouped("shop.customers", "shop.payments"), run_key="1")
+
+
+@pytest.mark.usefixtures("environment")
+def test_an_export_may_have_any_name(store: ObjectStore) -> None:
+    name = 'German "customers" 2026; %s'
+    the_plan = plan(
+        "named",
+        exports=[{"name": name, "query": "SELECT 1 AS a"}],
+        loads=[{"export": name, "table": "DEMO.PUBLIC.P_NAMED"}],
+    )
+    record = run_pipeline(the_plan, run_key="1")
+    assert record.state is PipelineState.SUCCEEDED, record.failed
+    assert find_manifest(the_plan.exports[0], the_plan, "1", Tools(store)).rows == 1
