@@ -10,6 +10,7 @@ from mz_orchestration.census.client import CensusClient
 from mz_orchestration.census.handle import cancel_sync, poll_sync, start_sync
 from mz_orchestration.census.judge import RunState
 from mz_orchestration.census.sync import SyncStep, arun_sync, run_sync
+from mz_orchestration.errors import DeadlineError
 from mz_orchestration.progress import Event
 
 from .conftest import Census, FastClock, eventually, sync_spec
@@ -82,7 +83,18 @@ def test_a_run_that_cannot_be_cancelled_is_said_to_go_on(census: Census, slow: s
             clock=clock,
             on_event=lambda event: (clock.listen(event), stop_while_waiting(event))[1],
         )
+    assert "could not be cancelled" in clock.notes[-1]
     assert "may still be running" in clock.notes[-1]
+    assert not any("was asked to end" in text for text in clock.notes)
+
+
+def test_out_of_time_while_census_does_not_answer_ours_is_cancelled(census: Census, slow: str) -> None:
+    clock = FastClock()
+    census.lose(slow, "GET", "/sync_runs/", times=50, status=503)
+    with pytest.raises(DeadlineError, match="Nobody can tell how run"):
+        run_sync(sync_spec(sync=slow, timeout=60), census=census.config, clock=clock, on_event=clock.listen)
+    assert "was asked to end" in clock.notes[-1]
+    eventually(lambda: [run["canceled"] for run in census.runs(slow)] == [True])
 
 
 def test_handles(census: Census, slow: str) -> None:

@@ -9,7 +9,7 @@ from mz_orchestration.census.sync import SyncStep, run_sync
 from mz_orchestration.errors import DeadlineError, RunConflictError, SyncError
 from mz_orchestration.progress import Event
 
-from .conftest import Census, FastClock, both_versions, sync_spec
+from .conftest import Census, FastClock, both_versions, eventually, sync_spec
 
 
 def start(census: Census, sync: str) -> str:
@@ -64,6 +64,19 @@ def test_the_deadline_counts_the_wait_for_another_and_leaves_it_alone(census: Ce
     with pytest.raises(DeadlineError):
         run_sync(sync_spec(sync=sync, timeout=5), census=census.config, clock=FastClock())
     assert [(run["id"], run["canceled"]) for run in census.runs(sync)] == [(other, False)]
+
+
+def test_an_active_run_behind_a_hundred_that_were_skipped(census: Census) -> None:
+    sync = census.new_sync()
+    census.fault(sync, working_seconds=60)
+    with CensusClient(census.config) as client:
+        active = client.trigger(sync)
+        for _ in range(101):
+            client.trigger(sync)
+    eventually(lambda: {run["status"] for run in census.runs(sync)} == {"skipped"})
+    with pytest.raises(RunConflictError) as caught:
+        run_sync(sync_spec(sync=sync, on_overlap="fail"), census=census.config, clock=FastClock())
+    assert caught.value.details["sync_run"] == active
 
 
 class Overtaken:

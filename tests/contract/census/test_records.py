@@ -17,6 +17,7 @@ from mz_orchestration.census.spec import SyncSpec
 from mz_orchestration.census.sync import SyncResult, SyncStep, run_sync
 from mz_orchestration.errors import (
     ConfigurationError,
+    DeadlineError,
     RejectedRecordsError,
     RunConflictError,
     SyncError,
@@ -28,7 +29,7 @@ from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.objectstore.location import Location, parse_folder
 from mz_orchestration.progress import Event, OnEvent, ignore
 
-from .conftest import Census, FastClock, sync_spec
+from .conftest import Census, FastClock, eventually, sync_spec
 
 AT = "s3://mz-exports/census-tests/"
 MOMENTS = ("started", "finished")
@@ -149,6 +150,71 @@ def test_not_known_then_looked_for_then_triggered(census: Census, record: Read, 
     assert census.triggers(sync) == 2
 
 
+def test_without_the_time_to_look_nothing_is_triggered(census: Census, record: Read, night: Night) -> None:
+    sync = census.new_sync()
+    census.lose(sync, "POST", "/trigger", status=500)
+    with pytest.raises(SyncError, match="not known"):
+        night(sync_spec(sync=sync))
+    with pytest.raises(DeadlineError, match="may still appear") as caught:
+        night(sync_spec(sync=sync, timeout=5))
+    assert caught.value.retryable
+    assert census.triggers(sync) == 1
+    assert [attempt.state for attempt in record(sync).attempts] == ["asked"]
+
+
+class Stop(BaseException):
+    """What an orchestrator raises in place of Ctrl-C."""
+
+
+@pytest.fixture
+def interrupted(census: Census, night: Night) -> Callable[[str, Callable[[], None]], list[str]]:
+    """Interrupt the wait for a run that works for some seconds, after a change; what was said."""
+
+    def run(sync: str, change: Callable[[], None]) -> list[str]:
+        clock = FastClock()
+        census.fault(sync, working_seconds=3)
+
+        def stop(event: Event) -> None:
+            clock.listen(event)
+            if event.step is SyncStep.WAIT and " is working" in event.message:
+                change()
+                raise Stop
+
+        with pytest.raises(Stop):
+            night(sync_spec(sync=sync), clock=clock, on_event=stop)
+        return clock.notes
+
+    return run
+
+
+Interrupted = Callable[[str, Callable[[], None]], list[str]]
+
+
+def test_a_run_that_could_not_be_cancelled_is_gone_on_with(
+    census: Census, record: Read, night: Night, interrupted: Interrupted
+) -> None:
+    sync = census.new_sync()
+    notes = interrupted(sync, lambda: census.lose(sync, "POST", "/cancel", times=1, status=403))
+    assert "could not be cancelled" in notes[-1]
+    result = night(sync_spec(sync=sync))
+    assert result.run.status == "completed"
+    assert not result.run.canceled
+    assert [attempt.run for attempt in record(sync).attempts] == [result.run.id]
+    assert census.triggers(sync) == 1
+
+
+def test_a_run_that_ends_after_the_cancel_is_followed_by_another(
+    census: Census, record: Read, night: Night, interrupted: Interrupted
+) -> None:
+    sync = census.new_sync()
+    notes = interrupted(sync, lambda: census.lose(sync, "GET", "/sync_runs/", times=10, status=503))
+    assert "was asked to end" in notes[-1]
+    assert [attempt.state for attempt in record(sync).attempts] == ["triggered"]
+    result = night(sync_spec(sync=sync))
+    assert [run["canceled"] for run in census.runs(sync)] == [False, True]
+    assert [attempt.run for attempt in record(sync).attempts][1:] == [result.run.id]
+
+
 def test_a_run_of_before_is_not_taken_for_ours(census: Census, night: Night) -> None:
     sync = census.new_sync()
     earlier = run_sync(sync_spec(sync=sync), census=census.config, clock=FastClock()).run.id
@@ -237,6 +303,23 @@ def test_a_started_run_is_finished_by_the_next_call(census: Census, store: Objec
     result = night(sync_spec(sync=sync))
     assert result.run.id == handle.run
     assert start_sync(sync_spec(sync=sync), run_key="night", at=AT, census=census.config, store=store) == handle
+
+
+def test_a_started_run_that_failed_is_started_again(census: Census, record: Read, store: ObjectStore) -> None:
+    sync = census.new_sync()
+    census.fault(sync, fail_run={"code": "x", "message": "y"})
+
+    def start() -> str:
+        return start_sync(sync_spec(sync=sync), run_key="night", at=AT, census=census.config, store=store).run
+
+    first = start()
+    eventually(lambda: census.runs(sync)[0]["status"] == "failed")
+    second = start()
+    assert second != first
+    eventually(lambda: census.runs(sync)[0]["status"] == "completed")
+    assert [start(), start()] == [second, second]
+    assert census.triggers(sync) == 2
+    assert [attempt.error is None for attempt in record(sync).attempts] == [False, True]
 
 
 def test_the_record_holds_no_token(census: Census, record: Read, night: Night) -> None:

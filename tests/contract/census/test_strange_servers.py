@@ -27,7 +27,7 @@ def serve() -> Iterator[Serve]:
     """A client of a server that answers everything with the same bytes."""
     listeners: list[socket.socket] = []
 
-    def start(answer: str, *, drip: float = 0.0, **config: Any) -> CensusClient:
+    def start(answer: str, *, drip: float = 0.0, drip_head: float = 0.0, **config: Any) -> CensusClient:
         listener = socket.create_server(("127.0.0.1", 0))
         listeners.append(listener)
 
@@ -41,10 +41,8 @@ def serve() -> Iterator[Serve]:
                     connection.recv(65536)
                     head, _, body = answer.partition("\n\n")
                     try:
-                        connection.sendall((head.replace("\n", "\r\n") + "\r\n\r\n").encode())
-                        for byte in body.encode():
-                            connection.sendall(bytes([byte]))
-                            time.sleep(drip)
+                        send(connection, head.replace("\n", "\r\n") + "\r\n\r\n", drip_head)
+                        send(connection, body, drip)
                     except OSError:
                         pass
 
@@ -56,6 +54,12 @@ def serve() -> Iterator[Serve]:
     for listener in listeners:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
+
+
+def send(connection: socket.socket, text: str, drip: float) -> None:
+    for part in text if drip else [text]:
+        connection.sendall(part.encode("latin-1"))
+        time.sleep(drip)
 
 
 def ok(body: str) -> str:
@@ -88,12 +92,56 @@ def test_an_answer_that_drips_for_ever(serve: Serve) -> None:
         carry_out(client.api.run("5", within=0))
 
 
-def test_the_token_is_not_shown_when_it_is_sent_back(serve: Serve) -> None:
-    body = f'{{"message": "no token {TOKEN} here"}}'
-    answer = f"HTTP/1.1 401 No\nContent-Length: {len(body)}\n\n{body}"
-    with serve(answer) as client, pytest.raises(MzOrchestrationError) as caught:
+@pytest.mark.parametrize("head", ["HTTP/1.1 200 OK\nX: ", "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n"])
+def test_a_head_that_drips_for_ever(serve: Serve, head: str) -> None:
+    """Each byte comes in time, and the HTTP client hands none of them on."""
+    drip = {"drip": 0.1} if "chunked" in head else {"drip_head": 0.1}
+    with serve(head + "0" * 5000, timeout=0.3, **drip) as client, pytest.raises(UnavailableError, match="does not end"):
+        carry_out(client.api.run("5", within=0))
+
+
+def test_a_compressed_answer_without_an_end(serve: Serve) -> None:
+    """A name of the file that goes on for ever, before anything that could be unpacked."""
+    answer = "HTTP/1.1 200 OK\nContent-Encoding: gzip\n\n\x1f\x8b\x08\x08" + "a" * 5000
+    with serve(answer, drip=0.1, timeout=0.3) as client, pytest.raises(UnavailableError, match="does not end"):
+        carry_out(client.api.run("5", within=0))
+
+
+@pytest.mark.parametrize("body", ["[" * 200_000, '{"data":' * 200_000, '{"data": 1' + "0" * 5000 + "}"])
+def test_answers_that_nobody_can_read(serve: Serve, body: str) -> None:
+    with serve(ok(body)) as client, pytest.raises(UnexpectedAnswerError):
         client.run(5)
-    assert "no token *** here" in caught.value.message
+
+
+ESCAPED = TOKEN.replace("s", "\\u0073")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (("401 No", f'{{"message": "no token {TOKEN} here"}}'), "no token *** here"),
+        (("401 No", f'{{"message": "no token {ESCAPED} here"}}'), "no token *** here"),
+        (("401 No", f'{{"errors": [{{"{TOKEN}": 1}}]}}'), "***"),
+        # Cut in its middle, it would not be known any more.
+        (("401 No", "x" * 290 + TOKEN), "x***"),
+        (("401 No", " " * 1195 + TOKEN), "***"),
+        (("302 No\nLocation: http://other.example.com/?" + TOKEN, ""), "other.example.com/?***"),
+        (("200 OK", f'{{"data": {{"id": 5, "status": {{"{TOKEN}": "{TOKEN}"}}}}}}'), "status"),
+        ((f"200 OK\nX {TOKEN}", ""), "illegal header line"),
+    ],
+)
+def test_the_token_is_not_shown_when_it_is_sent_back(serve: Serve, answer: tuple[str, str], said: str) -> None:
+    head, body = answer
+    text = f"HTTP/1.1 {head}\nContent-Length: {len(body)}\n\n{body}"
+    with serve(text) as client, pytest.raises(MzOrchestrationError) as caught:
+        client.run(5)
+    assert said in caught.value.message
+    assert TOKEN[:8] not in str(caught.value)
+
+
+def test_the_token_is_not_in_what_a_run_says(serve: Serve) -> None:
+    with serve(ok(f'{{"data": {{"id": 5, "status": "failed", "error_message": "{TOKEN}"}}}}')) as client:
+        assert client.run(5).error_message == "***"
 
 
 def test_a_redirect_is_not_followed(serve: Serve) -> None:

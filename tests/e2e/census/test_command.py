@@ -87,9 +87,27 @@ def test_failed_and_unknown_are_to_be_run_again(command: Command, sync: str, fau
     assert "code oops" in failed.stderr
     assert "\x1b" not in failed.stderr
     fault(sync=sync, working_seconds=5)
-    late = command("sync", sync, "--timeout", "1", "--max-failed-ratio", "0.5")
+    late = command("sync", sync, "--timeout", "1", "--max-failed-ratio", "0.123456789")
     assert late.exit_code == 5
-    assert f"again: mz-orchestration census sync {sync} --max-failed-ratio 0.5 --timeout 1" in late.stderr
+    assert f"again: mz-orchestration census sync {sync} --max-failed-ratio 0.123456789 --timeout 1\n" in late.stderr
+
+
+def test_a_cancel_that_is_refused_is_said_to_be(command: Command, sync: str, fault: Callable[..., None]) -> None:
+    fault(sync=sync, working_seconds=20)
+    with CensusClient() as client:
+        run = client.trigger(sync)
+    fault(sync=sync, method="POST", path="/cancel", status=403, times=1)
+    refused = command("cancel", run)
+    assert refused.exit_code == 3
+    assert "refuses" in refused.stderr
+    done = command("cancel", run)
+    assert (done.exit_code, done.stdout) == (0, f"run {run} has ended: cancelled\n")
+
+
+def test_a_folder_without_a_run_key(command: Command, sync: str) -> None:
+    """In the environment it is for other commands; said here, it is meant."""
+    assert command("sync", sync, "-q", MZ_ORCHESTRATION_TO=AT).exit_code == 0
+    assert "run_key is missing" in command("sync", sync, "--at", AT).stderr
 
 
 @pytest.mark.parametrize(
@@ -100,6 +118,8 @@ def test_failed_and_unknown_are_to_be_run_again(command: Command, sync: str, fau
         (("sync", "1", "--max-invalid-ratio", "2"), "max_invalid_ratio:"),
         (("sync", "1", "--on-overlap", "queue"), "on_overlap:"),
         (("sync", "1", "--run-key", "night"), "at is missing"),
+        (("sync", "1", "--at", AT), "run_key is missing"),
+        (("sync", "--", "-1"), "sync:"),
     ],
 )
 def test_bad_input(command: Command, arguments: tuple[str, ...], said: str) -> None:
@@ -111,9 +131,17 @@ def test_bad_input(command: Command, arguments: tuple[str, ...], said: str) -> N
 def test_settings_that_are_missing_or_wrong(command: Command, environment: dict[str, str]) -> None:
     assert command("list", CENSUS_API_TOKEN="").exit_code == 2
     assert command("list", CENSUS_GROUP_ID="").exit_code == 2
-    refused = command("list", CENSUS_API_TOKEN="wrong", CENSUS_API_VERSION="v1")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("list",), ("runs", "1"), ("cancel", "1"), ("sync", "1"), ("sync", "1", "-q"), ("sync", "1", "--json")],
+    ids=" ".join,
+)
+def test_the_end_of_v1_is_said(command: Command, arguments: tuple[str, ...]) -> None:
+    refused = command(*arguments, CENSUS_API_TOKEN="wrong", CENSUS_API_VERSION="v1")
     assert refused.exit_code == 3
-    assert "15 January 2027" in refused.stderr
+    assert refused.stderr.count("15 January 2027") == 1
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mz_orchestration.census.judge import RunState, counts_missing, is_active, state_of, verdict
+from mz_orchestration.census.judge import RunState, is_active, state_of, verdict
 from mz_orchestration.census.models import SyncRun
 from mz_orchestration.census.spec import sync_spec
 from mz_orchestration.errors import RejectedRecordsError
@@ -34,12 +34,14 @@ def a_run(status: str, **fields: Any) -> SyncRun:
         ("completed", True, RunState.CANCELLED),
         ("failed", False, RunState.FAILED),
         ("failed", True, RunState.CANCELLED),
+        ("completed", "yes", RunState.CANCELLED),
+        ("completed", 0, RunState.CANCELLED),
         ("skipped", False, RunState.SKIPPED),
         ("cancelled", False, RunState.CANCELLED),
         ("canceled", None, RunState.CANCELLED),
     ],
 )
-def test_states(status: str, canceled: bool | None, state: RunState) -> None:
+def test_states(status: str, canceled: Any, state: RunState) -> None:
     assert state_of(a_run(status, canceled=canceled)) is state
 
 
@@ -76,7 +78,13 @@ def test_what_is_in_the_way() -> None:
         ({}, {"records_failed": None}, "does not say"),
         ({"max_failed": 100}, {"records_failed": None}, "does not say"),
         ({"max_failed_ratio": 1}, {"records_failed": None}, None),
-        ({}, {"source_record_invalids": None}, None),
+        ({"max_failed": 0, "max_failed_ratio": 1}, {"records_failed": None}, "does not say"),
+        ({}, {"source_record_invalids": None}, "how many records of the source are invalid"),
+        ({"max_invalid": 3, "max_invalid_ratio": 1}, {"source_record_invalids": "few"}, "does not say"),
+        ({"max_invalid_ratio": 1}, {"source_record_invalids": None}, None),
+        # No count at all, and none that can be divided.
+        ({"max_failed_ratio": 0.5}, {"records_failed": 10**400}, "does not say"),
+        ({"max_failed_ratio": 0.5}, {"records_failed": 1, "records_processed": 10**400}, "unknown number"),
     ],
 )
 def test_thresholds(limits: dict[str, Any], counts: dict[str, Any], said: str | None) -> None:
@@ -124,6 +132,17 @@ def test_a_skipped_run_did_nothing() -> None:
     assert error.retryable
 
 
-def test_a_missing_count_is_said() -> None:
-    assert counts_missing(a_run("completed", **COMPLETE)) == []
-    assert "invalid" in counts_missing(a_run("completed"))[0]
+@pytest.mark.parametrize(("policy", "advised"), [("wait", False), ("fail", True), ("attach", True)])
+def test_the_policy_that_is_set_is_no_advice(policy: str, advised: bool) -> None:
+    error = verdict(a_run("skipped"), sync_spec(sync=1, on_overlap=policy), URL)
+    assert error is not None
+    assert ("on_overlap: wait" in error.hint) == advised
+
+
+def test_a_full_sync_that_was_none() -> None:
+    spec = sync_spec(sync=1, full=True)
+    error = verdict(a_run("completed", **COMPLETE, full_sync=False), spec, URL)
+    assert error is not None
+    assert "all records were asked for" in error.message
+    assert verdict(a_run("completed", **COMPLETE, full_sync=True), spec, URL) is None
+    assert verdict(a_run("completed", **COMPLETE), spec, URL) is None

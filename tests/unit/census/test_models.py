@@ -46,10 +46,20 @@ def test_the_twin_of_the_invalid_count(both: tuple[int | None, int | None], coun
 def test_what_cannot_be_read_is_unknown() -> None:
     run = SyncRun.model_validate(
         {"id": "a-b", "status": "x", "records_failed": "many", "records_processed": -1, "created_at": "soon",
-         "canceled": "no", "error_message": {"a": 1}, "records_updated": True}
+         "full_sync": "no", "error_message": {"a": 1}, "records_updated": True, "source_record_count": 10**400}
     )  # fmt: skip
-    assert (run.records_failed, run.records_processed, run.created_at, run.canceled) == (None, None, None, None)
+    assert (run.records_failed, run.records_processed, run.created_at, run.full_sync) == (None, None, None, None)
+    assert run.source_record_count is None
     assert (run.error_message, run.records_updated) == (None, None)
+
+
+def test_what_is_read_can_be_written_down() -> None:
+    run = SyncRun.model_validate(
+        {"id": 1, "status": "x", "error_message": "\ud800!", "sync_trigger_reason": {"\ud800": "\udfff", "b": [[]]},
+         "completed_at": 1e400}
+    )  # fmt: skip
+    assert SyncRun.model_validate_json(run.model_dump_json()) == run
+    assert (run.error_message, run.completed_at) == ("?!", None)
 
 
 @pytest.mark.parametrize(
