@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
 
@@ -22,8 +24,9 @@ from mz_orchestration.validation import describe_validation
 Model = TypeVar("Model", bound=BaseModel)
 
 _SHOWN = 300
-# Worth asking again for what changes nothing. 408: the request did not arrive whole.
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
+# Worth asking again for what changes nothing, like all of 500 and above: gateways have codes of their own there, such
+# as 520 to 529, and say by them that they do not know what became of the request. 408: it did not arrive whole.
+_PASSING = {408, 425, 429}
 
 
 class UnexpectedAnswerError(UnavailableError):
@@ -36,25 +39,51 @@ class Answer:
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes = field(repr=False)
 
     @property
     def ok(self) -> bool:
         """Whether Census did what it was asked for."""
         return 200 <= self.status < 300
 
+    def data(self, config: CensusConfig) -> Any:
+        """What the body says as JSON, without the token; None if it is no JSON."""
+        try:
+            return _hidden(json.loads(self.body), _forms(config))
+        except (ValueError, RecursionError):  # the second: nested deeper than anybody can follow
+            return None
+
     def text(self, config: CensusConfig) -> str:
         """The body as a short line for people, without what steers terminals and without the token."""
-        text = self.body[: 4 * _SHOWN].decode(errors="replace")
-        try:
-            data = json.loads(self.body)
-        except ValueError:
-            pass
-        else:
-            if isinstance(data, dict):
-                text = next((str(data[key]) for key in ("message", "error", "errors") if data.get(key)), text)
-        text = text.replace(config.token.get_secret_value(), "***")
-        return shown(" ".join(text.split()))
+        data = self.data(config)
+        said = None
+        if isinstance(data, dict):
+            said = next((str(data[key]) for key in ("message", "error", "errors") if data.get(key)), None)
+        text = hide(self.body.decode(errors="replace"), config) if said is None else said
+        return shown(" ".join(text[: 4 * _SHOWN].split()))
+
+
+def hide(text: str, config: CensusConfig) -> str:
+    """A text of a server's without the token, which some send back; before anything is cut off it."""
+    return str(_hidden(text, _forms(config)))
+
+
+def _forms(config: CensusConfig) -> list[str]:
+    """How the token may be written; longest first, since one may hold another."""
+    token = config.token.get_secret_value()
+    return sorted({token, quote(token, safe=""), html.escape(token), json.dumps(token)[1:-1]}, key=len, reverse=True)
+
+
+def _hidden(data: Any, forms: list[str]) -> Any:
+    if isinstance(data, str):
+        for form in forms:
+            data = data.replace(form, "***")
+        return data
+    if isinstance(data, list):
+        return [_hidden(item, forms) for item in data]
+    if isinstance(data, dict):
+        return {_hidden(name, forms): _hidden(value, forms) for name, value in data.items()}
+    return data
 
 
 def shown(text: str) -> str:
@@ -69,10 +98,7 @@ def read(answer: Answer, config: CensusConfig) -> dict[str, Any]:
     Raises:
         UnexpectedAnswerError: It is none.
     """
-    try:
-        data = json.loads(answer.body)
-    except ValueError:
-        data = None
+    data = answer.data(config)
     if not isinstance(data, dict):
         raise UnexpectedAnswerError(
             f"{config.host} answered with status {answer.status}, but not with a JSON object: "
@@ -144,10 +170,10 @@ def refusal(answer: Answer, config: CensusConfig, what: str) -> MzOrchestrationE
             hint=f"Asked {config.base_url}{group}: check the id, the group and the version of the API.",
             details=details,
         )
-    if status in _PASSING:
+    if status in _PASSING or status >= 500:
         return UnavailableError(f"Census could not answer for {what} (status {status}){tail}", details=details)
     if 300 <= status < 400:
-        place = shown(answer.headers.get("location", "nowhere"))
+        place = shown(hide(answer.headers.get("location", "nowhere"), config))
         return ConfigurationError(
             f"{config.host} sends the request for {what} elsewhere, to {place} (status {status}).",
             hint="The token is not sent there. Set CENSUS_URL or CENSUS_REGION to the host that answers itself.",

@@ -12,14 +12,22 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from mz_orchestration.census.config import CensusConfig
-from mz_orchestration.census.context import SyncContext, SyncStep, history_url, refuse_half_a_record, sync_context
+from mz_orchestration.census.context import (
+    Job,
+    SyncContext,
+    SyncStep,
+    history_url,
+    refuse_half_a_record,
+    sync_context,
+)
 from mz_orchestration.census.judge import RunState, state_of, verdict
 from mz_orchestration.census.models import SyncRun
 from mz_orchestration.census.obtain import obtain
+from mz_orchestration.census.record import SyncAttempt
 from mz_orchestration.census.spec import SyncSpec
 from mz_orchestration.census.sync import done_before, let_go, open_job
 from mz_orchestration.census.watch import cancel_run
-from mz_orchestration.errors import ConfigurationError, NotFoundError
+from mz_orchestration.errors import ConfigurationError, NotFoundError, UnavailableError
 from mz_orchestration.flow import Flow, arun, run
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.progress import OnEvent, ignore
@@ -78,7 +86,8 @@ def start_sync(
 ) -> SyncHandle:
     """Start a run and return; with ``on_overlap: wait`` it first waits for the active run of others.
 
-    Where the run has been started or finished under this run key before, the handle is that run's.
+    Where the run has been started or finished under this run key before, the handle is that run's; unless it was
+    cancelled, skipped or failed: then another is started.
 
     Raises:
         MzOrchestrationError: There is no run.
@@ -132,6 +141,9 @@ def cancel_sync(handle: SyncHandle, *, census: CensusConfig | None = None, on_ev
 
     Returns:
         Whether it was stopped; False if it had ended before, is somebody else's, or does not react.
+
+    Raises:
+        MzOrchestrationError: Census refuses to say how it stands, or to cancel it.
     """
     context = _context(handle, census, on_event)
     try:
@@ -156,7 +168,7 @@ def start_flow(spec: SyncSpec, context: SyncContext, run_key: str | None = None)
         attempt = yield from done_before(job)
     if attempt is None:
         try:
-            attempt = yield from obtain(job)
+            attempt = yield from _living(job)
         except GeneratorExit:
             raise
         except BaseException as error:
@@ -174,6 +186,26 @@ def start_flow(spec: SyncSpec, context: SyncContext, run_key: str | None = None)
     )
 
 
+def _living(job: Job) -> Flow[SyncAttempt]:
+    """An attempt with a run that is active, or has completed and nobody has heard of it."""
+    while True:
+        left_behind = job.attempt
+        attempt = yield from obtain(job)
+        if attempt is not left_behind:
+            return attempt
+        found = yield from job.context.api.run(attempt.run or "", within=job.budget)
+        state = state_of(found)
+        if state is RunState.RUNNING:
+            return attempt
+        # Whoever polls would be told of the same end for ever.
+        failure = verdict(found, job.spec, job.url)
+        job.end(attempt, found, failure)
+        yield from job.save()
+        if state is RunState.COMPLETED or (failure is None and not attempt.cancel_asked):
+            return attempt
+        job.context.note(SyncStep.OVERLAP, f"run {found.id} has ended: {state}; trying again")
+
+
 def poll_flow(handle: SyncHandle, context: SyncContext) -> Flow[SyncStatus]:
     """`poll_sync` as a flow."""
     found = yield from context.api.run(handle.run)
@@ -186,12 +218,18 @@ def poll_flow(handle: SyncHandle, context: SyncContext) -> Flow[SyncStatus]:
 
 def cancel_flow(handle: SyncHandle, context: SyncContext) -> Flow[bool]:
     """`cancel_sync` as a flow."""
+    for sentence in context.api.config.warnings():
+        context.note(SyncStep.READ, f"warning: {sentence}")
     if not handle.triggered:
         context.note(SyncStep.WAIT, f"run {handle.run} goes on: it is not known to be ours")
         return False
     if state_of((yield from context.api.run(handle.run))) is not RunState.RUNNING:
         return False
-    ended = yield from cancel_run(context, handle.run)
+    try:
+        ended = yield from cancel_run(context, handle.run)
+    except UnavailableError as error:
+        context.note(SyncStep.WAIT, f"run {handle.run} could not be cancelled: {error.message}")
+        return False
     return ended is not None and state_of(ended) is RunState.CANCELLED
 
 

@@ -67,31 +67,31 @@ def verdict(run: SyncRun, spec: SyncSpec, url: str) -> SyncError | None:
             details=details,
         )
     if state is RunState.SKIPPED:
+        wait = "" if spec.on_overlap == "wait" else ", or wait for the other run with on_overlap: wait"
         return SyncError(
             f"{name} was skipped, since another run of it was active; it sent nothing.",
-            hint="Run it again, or wait for the other run with on_overlap: wait.",
+            hint=f"Run it again{wait}. See {url}.",
             retryable=True,
             details=details,
         )
-    return _too_many(run, spec, name, url) if state is RunState.COMPLETED else None
-
-
-def counts_missing(run: SyncRun) -> list[str]:
-    """What Census does not say about a completed run, as sentences."""
-    if run.source_record_invalids is not None:
-        return []
-    return [f"Census does not say how many records of the source were invalid in run {run.id}"]
+    if state is not RunState.COMPLETED:
+        return None
+    if spec.full and run.full_sync is False:
+        return SyncError(
+            f"{name} completed, but sent only what had changed, and all records were asked for.",
+            hint=f"Run it again; if that stays so, the sync cannot send all records: leave out full. See {url}.",
+            details=details,
+        )
+    return _too_many(run, spec, name, url)
 
 
 def _too_many(run: SyncRun, spec: SyncSpec, name: str, url: str) -> SyncError | None:
     failed, invalid = run.records_failed, run.source_record_invalids
-    if failed is None and spec.max_failed_ratio != 1:
-        # Every version of the API has this count: without it nobody knows that the records arrived.
-        return RejectedRecordsError(
-            f"{name} completed, but Census does not say how many records were rejected.",
-            hint=f"See {url}. If any number is fine, say max_failed_ratio: 1.",
-            details=_details(run),
-        )
+    # Every version of the API has these counts: without them nobody knows that the records arrived.
+    if failed is None and not _any_number(spec.failed_limit, spec.max_failed_ratio):
+        return _unknown("were rejected", "max_failed_ratio: 1 and no max_failed", run, name, url)
+    if invalid is None and not _any_number(spec.invalid_limit, spec.max_invalid_ratio):
+        return _unknown("of the source are invalid", "max_invalid_ratio: 1 and no max_invalid", run, name, url)
     found = [
         *_over(
             "were rejected by the destination", failed, run.records_processed, spec.failed_limit, spec.max_failed_ratio
@@ -106,6 +106,18 @@ def _too_many(run: SyncRun, spec: SyncSpec, name: str, url: str) -> SyncError | 
         f"{name} completed, but {' and '.join(found)}.",
         hint=f"See {url}; Census tries rejected records again in the next run. "
         "If some are fine, allow them: max_failed, max_failed_ratio, max_invalid, max_invalid_ratio.",
+        details=_details(run),
+    )
+
+
+def _any_number(limit: int | None, ratio: float | None) -> bool:
+    return limit is None and ratio == 1
+
+
+def _unknown(what: str, way_out: str, run: SyncRun, name: str, url: str) -> SyncError:
+    return RejectedRecordsError(
+        f"{name} completed, but Census does not say how many records {what}.",
+        hint=f"See {url}. If any number is fine, say {way_out}.",
         details=_details(run),
     )
 

@@ -30,13 +30,14 @@ def _id(value: Any) -> Any:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    # Larger ones are no counts, and cannot be divided.
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else None
 
 
 def _moment(value: Any) -> datetime | None:
     try:
         moment = _datetime.validate_python(value)
-    except ValidationError:
+    except (ValidationError, OverflowError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
@@ -44,15 +45,25 @@ def _moment(value: Any) -> datetime | None:
 def _text(value: Any) -> str | None:
     if value is None or isinstance(value, dict | list):
         return None
-    return str(value)
+    # Halves of surrogate pairs can neither be printed nor written down.
+    return str(value).encode(errors="replace").decode()
 
 
 def _flag(value: Any) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
+def _cancelled(value: Any) -> bool | None:
+    """Whatever it is if it is neither of both: somebody has said something about a cancel."""
+    return value if isinstance(value, bool) or value is None else True
+
+
 def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _texts(value: Any) -> dict[str | None, str | None]:
+    return {_text(name): _text(text) for name, text in _object(value).items()}
 
 
 # They become parts of addresses and names of objects.
@@ -61,7 +72,9 @@ Count = Annotated[int | None, BeforeValidator(_count)]
 Moment = Annotated[datetime | None, BeforeValidator(_moment)]
 Text = Annotated[str | None, BeforeValidator(_text)]
 Flag = Annotated[bool | None, BeforeValidator(_flag)]
+Cancelled = Annotated[bool | None, BeforeValidator(_cancelled)]
 Object = Annotated[dict[str, Any], BeforeValidator(_object)]
+Texts = Annotated[dict[str, str | None], BeforeValidator(_texts)]
 
 
 class _Model(BaseModel):
@@ -85,7 +98,7 @@ class SyncRun(_Model):
     id: Id
     sync_id: Id | None = None
     status: str
-    canceled: Flag = None
+    canceled: Cancelled = None
     created_at: Moment = None
     updated_at: Moment = None
     completed_at: Moment = None
@@ -102,7 +115,7 @@ class SyncRun(_Model):
     error_detail: Text = None
     full_sync: Flag = None
     current_step: Text = None
-    sync_trigger_reason: Object = {}
+    sync_trigger_reason: Texts = {}
 
     @model_validator(mode="before")
     @classmethod

@@ -9,7 +9,13 @@ from mz_orchestration.census.models import SyncRun
 from mz_orchestration.census.record import SyncAttempt, SyncAttemptState
 from mz_orchestration.census.retry import poll_delay
 from mz_orchestration.census.watch import watch
-from mz_orchestration.errors import MzOrchestrationError, RunConflictError, SyncError, UnavailableError
+from mz_orchestration.errors import (
+    DeadlineError,
+    MzOrchestrationError,
+    RunConflictError,
+    SyncError,
+    UnavailableError,
+)
 from mz_orchestration.flow import Flow, sleep
 
 # Seconds that we look for the run of a trigger whose answer was lost; and how long after a trigger was sent by
@@ -17,12 +23,15 @@ from mz_orchestration.flow import Flow, sleep
 LOOK_FOR, APPEARS_WITHIN = 60.0, 180.0
 # Runs that end skipped although nothing is seen that they were skipped for.
 _SKIPS = 5
+# Pages of runs that are looked through for an active one: 2000 runs that did nothing.
+_PAGES = 20
 
 
 def obtain(job: Job) -> Flow[SyncAttempt]:
     """The last attempt, with a run.
 
     Raises:
+        DeadlineError: The time was up before anything could be triggered.
         RunConflictError: Another run is active, and that is to be refused; or another process works on this one.
         SyncError: Whether there is a run is not known.
     """
@@ -56,8 +65,8 @@ def after_a_skip(job: Job, attempt: SyncAttempt, run: SyncRun) -> Flow[None]:
     if job.spec.on_overlap == "wait":
         yield from sleep(min(poll_delay(job.skips, job.context.random()), job.budget))
         return
-    page = yield from job.context.api.runs(job.spec.sync, within=job.budget)
-    other = next((each for each in page.items if each.id != run.id and _took_place_of(each, run)), None)
+    newest = yield from _newest(job)
+    other = next((each for each in newest if each.id != run.id and _took_place_of(each, run)), None)
     if other is not None and _will_do(job, other):
         yield from _attach(job, other)
     elif error is not None:
@@ -96,9 +105,13 @@ def _adopt_left_behind(job: Job, attempt: SyncAttempt) -> Flow[bool]:
 
 
 def _look_up(job: Job, attempt: SyncAttempt, patience: float) -> Flow[SyncRun | None]:
-    """The newest run that was not there before the trigger; rather one that works than one that was skipped."""
+    """The newest run that was not there before the trigger; rather one that works than one that was skipped.
+
+    Raises:
+        DeadlineError: None was there when the call's time was up, and one may still appear.
+    """
     context = job.context
-    until = context.clock.monotonic() + min(patience, job.budget)
+    until = context.clock.monotonic() + patience
     look = 0
     while True:
         page = yield from context.api.runs(job.spec.sync, within=job.budget)
@@ -108,8 +121,30 @@ def _look_up(job: Job, attempt: SyncAttempt, patience: float) -> Flow[SyncRun | 
         left = until - context.clock.monotonic()
         if left <= 0:
             return None
-        yield from sleep(min(poll_delay(look, context.random()), left))
+        _in_time(job, "a run of the trigger that was sent may still appear")
+        yield from sleep(min(poll_delay(look, context.random()), left, job.left))
         look += 1
+
+
+def _in_time(job: Job, state: str) -> None:
+    if job.left <= 0:
+        raise DeadlineError(
+            f"The time for the Census sync {job.spec.sync}, {job.spec.timeout:g} s, was up: {state}.",
+            hint="Run it again; with a run key it goes on from there. Give it more with timeout.",
+        )
+
+
+def _newest(job: Job) -> Flow[list[SyncRun]]:
+    """The newest runs, and as many as stand before the last that did something: an active one may be behind them."""
+    found: list[SyncRun] = []
+    following: int | None = 1
+    while following is not None and following <= _PAGES:
+        page = yield from job.context.api.runs(job.spec.sync, page=following, within=job.budget)
+        found += page.items
+        if not all(state_of(run) in (RunState.SKIPPED, RunState.CANCELLED) for run in page.items):
+            break
+        following = page.next_page
+    return found
 
 
 def _others(job: Job) -> Flow[list[SyncRun] | None]:
@@ -117,10 +152,10 @@ def _others(job: Job) -> Flow[list[SyncRun] | None]:
     context, policy = job.context, job.spec.on_overlap
     with context.step(SyncStep.OVERLAP, "look for an active run of the sync"):
         while True:
-            page = yield from context.api.runs(job.spec.sync, within=job.budget)
-            active = next((run for run in page.items if is_active(run)), None)
+            there = yield from _newest(job)
+            active = next((run for run in there if is_active(run)), None)
             if active is None:
-                return list(page.items)
+                return there
             if policy == "fail":
                 raise RunConflictError(
                     f"Run {active.id} of the Census sync {job.spec.sync} is {active.status}; nothing was triggered.",
@@ -145,6 +180,7 @@ def _attach(job: Job, run: SyncRun) -> Flow[None]:
 
 def _trigger(job: Job, there: list[SyncRun]) -> Flow[SyncAttempt]:
     context, spec = job.context, job.spec
+    _in_time(job, "nothing was triggered")
     attempt = job.begin(SyncAttemptState.ASKED)
     attempt.learn_of(there)
     asked = attempt.asked_at = context.clock.now()
@@ -188,10 +224,10 @@ def _resolve(job: Job, attempt: SyncAttempt, error: AmbiguousTriggerError) -> Fl
     Raises:
         SyncError: There is none yet.
     """
-    why = f"No run of it has appeared within {min(LOOK_FOR, job.budget):.0f} s."
+    why = f"No run of it has appeared within {LOOK_FOR:.0f} s."
     try:
         run = yield from _look_up(job, attempt, LOOK_FOR)
-    except UnavailableError as lost:
+    except (UnavailableError, DeadlineError) as lost:
         run, why = None, lost.message
     if run is None:
         raise SyncError(

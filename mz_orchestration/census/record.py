@@ -40,6 +40,7 @@ class SyncAttempt(BaseModel):
         run: Id of its run.
         triggered: Whether Census answered our own trigger with that run; only then it is ours to cancel.
         attached: Whether the run is somebody else's, taken by choice.
+        cancel_asked: Whether we wanted it to end, and it had not when it was last looked at.
         result: The run as it was last seen.
         error: `MzOrchestrationError.to_dict` of what ended it, if it is no success.
     """
@@ -56,6 +57,7 @@ class SyncAttempt(BaseModel):
     run: Id | None = None
     triggered: bool = False
     attached: bool = False
+    cancel_asked: bool = False
     result: SyncRun | None = None
     error: dict[str, Any] | None = None
 

@@ -12,6 +12,8 @@ _JITTER = 0.2
 _POLL_FIRST, _POLL_LONGEST, _POLL_GROWTH = 2.0, 30.0, 1.5
 # Beyond it the power of two is of no use.
 _ATTEMPTS = 20
+# More seconds than anybody waits; what servers ask for may be too large to calculate with.
+_AGES = 1e9
 
 
 def delay(attempt: int, retry_after: float | None, random: float) -> float:
@@ -46,10 +48,10 @@ def read_retry_after(value: str | None, now: datetime) -> float | None:
     except ValueError:
         try:
             moment = parsedate_to_datetime(value)
-        except ValueError:
+            seconds = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
+        except (ValueError, TypeError, IndexError, OverflowError):
             return None
-        seconds = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
-    return max(seconds, 0.0) if math.isfinite(seconds) else None
+    return min(max(seconds, 0.0), _AGES) if math.isfinite(seconds) else None
 
 
 def _spread(pause: float, random: float) -> float:

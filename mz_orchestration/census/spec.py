@@ -15,8 +15,8 @@ def _as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-# V1 counts its syncs; V2 makes some of its ids strings.
-SyncId = Annotated[str, BeforeValidator(_as_text), Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
+# V1 counts its syncs; V2 makes some of its ids strings. What begins with a hyphen is an option on a command line.
+SyncId = Annotated[str, BeforeValidator(_as_text), Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$")]
 Count = Annotated[int, Field(ge=0)]
 Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 

@@ -17,7 +17,7 @@ from mz_orchestration.census.context import (
     refuse_half_a_record,
     sync_context,
 )
-from mz_orchestration.census.judge import RunState, counts_missing, state_of, verdict
+from mz_orchestration.census.judge import RunState, state_of, verdict
 from mz_orchestration.census.models import Sync, SyncRun
 from mz_orchestration.census.obtain import after_a_skip, obtain
 from mz_orchestration.census.record import StoredSync, SyncAttempt, SyncRecord, find_sync, sync_record_location
@@ -138,9 +138,15 @@ def sync_flow(spec: SyncSpec, context: SyncContext, run_key: str | None = None) 
             with context.step(SyncStep.WAIT, f"wait for run {attempt.run}") as details:
                 ended = yield from watch(job, attempt.run or "", SyncStep.WAIT)
                 details.update(status=ended.status, records_processed=ended.records_processed)
-            if state_of(ended) is not RunState.SKIPPED:
+            if state_of(ended) is RunState.SKIPPED:
+                yield from after_a_skip(job, attempt, ended)
+            elif attempt.cancel_asked and state_of(ended) is RunState.CANCELLED:
+                # By us, when an earlier call was interrupted.
+                job.end(attempt, ended, verdict(ended, spec, job.url))
+                yield from job.save()
+                context.note(SyncStep.WAIT, f"run {ended.id} has ended, as an earlier call wanted; trying again")
+            else:
                 break
-            yield from after_a_skip(job, attempt, ended)
     except GeneratorExit:
         raise
     except BaseException as error:
@@ -148,8 +154,6 @@ def sync_flow(spec: SyncSpec, context: SyncContext, run_key: str | None = None) 
         raise
     with context.step(SyncStep.FINISH, "write the result down"):
         failure = verdict(ended, spec, job.url)
-        for sentence in counts_missing(ended) if failure is None else ():
-            context.note(SyncStep.FINISH, f"warning: {sentence}")
         job.end(attempt, ended, failure)
         yield from job.save()
     if failure is not None:
@@ -164,6 +168,8 @@ def open_job(spec: SyncSpec, context: SyncContext, run_key: str | None) -> Flow[
         RunConflictError: The run key was used for something else.
     """
     until = context.clock.monotonic() + spec.timeout
+    for sentence in context.api.config.warnings():
+        context.note(SyncStep.READ, f"warning: {sentence}")
     now, host = context.clock.now(), context.api.config.host
     record = SyncRecord(
         run_key=run_key or "",
@@ -206,8 +212,6 @@ def done_before(job: Job) -> Flow[SyncAttempt | None]:
 
 def _warn(job: Job, sync: Sync) -> None:
     note = job.context.note
-    for sentence in job.context.api.config.warnings():
-        note(SyncStep.READ, f"warning: {sentence}")
     starts = [f"its schedule ({sync.schedule})"] if sync.schedule and not sync.paused else []
     if starts := [*starts, *sync.other_triggers]:
         note(
@@ -229,16 +233,27 @@ def let_go(job: Job, error: BaseException) -> Flow[None]:
     if not attempt.triggered:
         note(SyncStep.WAIT, f"run {attempt.run} goes on: it is not known to be ours")
         return
-    ended = yield from cancel_run(job.context, attempt.run)
-    why = error if isinstance(error, MzOrchestrationError) else SyncError(f"Interrupted ({type(error).__name__}).")
+    next_call = "the next call with the run key goes on with it"
+    try:
+        ended = yield from cancel_run(job.context, attempt.run)
+    except MzOrchestrationError as refused:
+        ended = None
+        note(
+            SyncStep.WAIT,
+            f"run {attempt.run} could not be cancelled: {refused.message} It may still be running; {next_call}",
+        )
+    else:
+        if ended is None:
+            note(SyncStep.WAIT, f"run {attempt.run} was asked to end, and may still be running; {next_call}")
     if ended is None:
-        note(SyncStep.WAIT, f"run {attempt.run} was asked to end, and may still be running")
+        attempt.cancel_asked = True
     elif state_of(ended) is RunState.COMPLETED:
         note(SyncStep.WAIT, f"run {attempt.run} had completed before it could be cancelled")
+        job.end(attempt, ended, verdict(ended, job.spec, job.url))
     else:
         note(SyncStep.WAIT, f"run {attempt.run} was cancelled and has ended")
-    completed = ended is not None and state_of(ended) is RunState.COMPLETED
-    job.end(attempt, ended, verdict(ended, job.spec, job.url) if ended is not None and completed else why)
+        why = error if isinstance(error, MzOrchestrationError) else SyncError(f"Interrupted ({type(error).__name__}).")
+        job.end(attempt, ended, why)
     try:
         yield from job.save()
     except MzOrchestrationError as unsaved:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import random as chance
+import socket
 import ssl
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
-from typing import Any, TypeVar
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 import httpx
 
-from mz_orchestration.census.answers import Answer, UnexpectedAnswerError, read, refusal
+from mz_orchestration.census.answers import Answer, UnexpectedAnswerError, hide, read, refusal, shown
 from mz_orchestration.census.config import CensusConfig
 from mz_orchestration.census.retry import BUDGET, delay, read_retry_after
 from mz_orchestration.errors import CredentialsError, MzOrchestrationError, UnavailableError
@@ -27,6 +29,7 @@ NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.P
 LOST = (httpx.HTTPError, httpx.StreamError)
 
 _LARGEST_BODY = 16 * 2**20
+_ENDLESS = "the answer does not end"
 # Answers that are no answers of Census are asked for again this often: a proxy's page may pass, another API will not.
 _ODD_ANSWERS = 3
 # Seconds that an interrupted request gets to be answered.
@@ -57,7 +60,14 @@ class Transport:
         self.random = random
         secure = config.host.startswith("https:")
         self._http = httpx.Client(
-            headers={"Authorization": f"Bearer {config.token.get_secret_value()}", "Accept": "application/json"},
+            headers={
+                "Authorization": f"Bearer {config.token.get_secret_value()}",
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+            },
+            # A connection for each request: one that was kept may be gone when a trigger is sent over it, and then
+            # nobody knows whether it arrived.
+            limits=httpx.Limits(max_keepalive_connections=0),
             timeout=config.timeout,
             follow_redirects=False,
             verify=secure,
@@ -72,13 +82,19 @@ class Transport:
     def send(self, method: str, path: str, query: Query, timeout: float | None = None) -> Answer:
         """One request and its whole answer, within twice the time-out, however slowly it drips."""
         timeout = timeout or self.config.timeout
-        until = time.monotonic() + 2 * timeout
-        with self._http.stream(method, self.config.base_url + path, params=query, timeout=timeout) as response:
-            body = bytearray()
-            for chunk in response.iter_bytes():
-                body += chunk
-                if len(body) > _LARGEST_BODY or time.monotonic() > until:
-                    raise httpx.ReadError("the answer does not end")
+        body = bytearray()
+        with _Deadline(2 * timeout) as deadline:
+            request: dict[str, Any] = {
+                "params": query,
+                "timeout": timeout,
+                "extensions": {"trace": deadline.trace},
+            }
+            with self._http.stream(method, self.config.base_url + path, **request) as response:
+                # Raw: a compressed body may go on for ever without a byte coming out of it.
+                for chunk in response.iter_raw():
+                    body += chunk
+                    if len(body) > _LARGEST_BODY:
+                        raise httpx.ReadError(_ENDLESS)
         return Answer(response.status_code, response.headers, bytes(body))
 
     def ask(
@@ -126,7 +142,7 @@ class Transport:
 
     def unreachable(self, error: Exception) -> MzOrchestrationError:
         """What a person is told of a request that got no answer."""
-        text = str(error).replace(self.config.token.get_secret_value(), "***") or type(error).__name__
+        text = shown(hide(str(error), self.config)) or type(error).__name__
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, ssl.SSLCertVerificationError):
@@ -138,6 +154,51 @@ class Transport:
         return UnavailableError(
             f"{self.config.host} does not answer: {text}.", hint="Check the network, CENSUS_URL and CENSUS_REGION."
         )
+
+
+class _Deadline:
+    """Cuts a request's connection when its time is up.
+
+    The client's own time-outs start again with every byte that arrives.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._passed = False
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        # What was cut off may look whole: a body without a length ends with its connection.
+        if self._passed and (error is None or (isinstance(error, LOST) and not isinstance(error, NOT_SENT))):
+            raise httpx.ReadError(_ENDLESS) from error
+
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Told by the HTTP client what it does; the last socket it has made is the one it uses."""
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            with self._lock:
+                self._socket = info["return_value"].get_extra_info("socket")
+                if self._passed:
+                    self._shut()
+
+    def _cut(self) -> None:
+        with self._lock:
+            self._passed = True
+            self._shut()
+
+    def _shut(self) -> None:
+        if self._socket is not None:
+            # It may be closed already, or have become the one below TLS.
+            with suppress(OSError):
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 class Pauses:

@@ -13,7 +13,7 @@ from mz_orchestration.cli.output import print_json, printable, progress, reporti
 from mz_orchestration.errors import MzOrchestrationError
 
 if TYPE_CHECKING:
-    from mz_orchestration.census.client import CensusClient
+    from mz_orchestration.census.config import CensusConfig
     from mz_orchestration.census.models import Sync, SyncRun
     from mz_orchestration.census.spec import SyncSpec
     from mz_orchestration.census.sync import SyncResult
@@ -28,6 +28,7 @@ _LOOKS = 8
 
 @app.command("sync")
 def run_syncs(
+    context: typer.Context,
     syncs: Annotated[
         list[str], typer.Argument(help="Ids of syncs; several are run one after another.", metavar="ID...")
     ],
@@ -78,7 +79,10 @@ def run_syncs(
     from mz_orchestration.census.context import refuse_half_a_record
     from mz_orchestration.census.spec import sync_spec
 
-    at = at if run_key is not None else None
+    # The variable is there for other commands, too; what is said on the command line is meant.
+    source = context.get_parameter_source("at")
+    if run_key is None and source is not None and source.name == "ENVIRONMENT":
+        at = None
     with reporting(as_json=json):
         refuse_half_a_record(run_key, at)
         specs = [
@@ -121,7 +125,7 @@ def list_syncs(json: Json = False) -> None:
     from mz_orchestration.census.judge import state_of
 
     with reporting(as_json=json), CensusClient() as client:
-        _warn(client)
+        _warn(client.api.config)
         syncs = list(client.syncs())
         with ThreadPoolExecutor(_LOOKS) as threads:
             last = list(threads.map(lambda sync: client.last_run(sync.id), syncs))
@@ -155,7 +159,7 @@ def list_runs(
     from mz_orchestration.census.client import CensusClient
 
     with reporting(as_json=json), CensusClient() as client:
-        _warn(client)
+        _warn(client.api.config)
         runs = list(islice(client.runs(sync), limit))
         if json:
             print_json({"sync": sync, "runs": [run.model_dump(mode="json") for run in runs]})
@@ -176,9 +180,10 @@ def cancel_run(
     from mz_orchestration.errors import UnavailableError
     from mz_orchestration.flow import run as carry_out
 
-    with reporting(as_json=json, again=shlex.join(["mz-orchestration", "census", "cancel", run])):
+    with reporting(as_json=json, again=shlex.join(["mz-orchestration", "census", "cancel", "--", run])):
         context = sync_context(on_event=progress(quiet=json))
         try:
+            _warn(context.api.config)
             before = carry_out(context.api.run(run))
             ended = before if state_of(before) is not RunState.RUNNING else carry_out(cancel(context, run))
         finally:
@@ -195,11 +200,16 @@ def cancel_run(
 
 
 def _run(spec: SyncSpec, run_key: str | None, at: str | None, *, json: bool, quiet: bool) -> dict[str, Any]:
+    from mz_orchestration.census.config import CensusConfig
     from mz_orchestration.census.sync import run_sync
 
+    config, silent = CensusConfig.from_environment(), quiet or json
     if not quiet:
         say(f"census sync {spec.sync}")
-    result = run_sync(spec, run_key=run_key, at=at, on_event=progress(quiet=quiet or json))
+    if silent:
+        # They are among the progress otherwise.
+        _warn(config)
+    result = run_sync(spec, run_key=run_key, at=at, census=config, on_event=progress(quiet=silent))
     if not json:
         _report(result)
     return dict(result.to_metadata())
@@ -224,14 +234,16 @@ def _again(spec: SyncSpec, run_key: str | None, at: str | None) -> str:
     words = ["mz-orchestration", "census", "sync", spec.sync]
     for name, value in spec.model_dump(mode="json", exclude={"sync"}, exclude_defaults=True).items():
         flag = "--" + name.replace("_", "-")
-        words += [flag] if value is True else [flag, f"{value:g}" if isinstance(value, float) else str(value)]
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        words += [flag] if value is True else [flag, str(value)]
     if run_key is not None and at is not None:
         words += ["--run-key", run_key, "--at", at]
     return shlex.join(words)
 
 
-def _warn(client: CensusClient) -> None:
-    for sentence in client.api.config.warnings():
+def _warn(config: CensusConfig) -> None:
+    for sentence in config.warnings():
         say(f"warning: {sentence}", bold="yellow")
 
 

@@ -86,12 +86,13 @@ class Endpoints:
         return answers.success(self._shown(sync), status="updated")
 
     async def trigger(self, request: Request) -> Response:
-        """Start a run; an active one is no reason to refuse, here or there."""
+        """Start a run; an active one is no reason to refuse, here or there. What counts is the query, not the body."""
         sync = self._sync(request)
-        asked = {**await answers.body(request), **request.query_params}.get("force_full_sync", False)
-        if asked not in (True, False, "true", "false"):
+        await answers.body(request)
+        asked = request.query_params.get("force_full_sync", "false")
+        if asked not in ("true", "false"):
             raise ApiError(422, f"force_full_sync must be true or false, not {asked!r}")
-        run = self._engine.trigger(sync, full=asked in (True, "true"))
+        run = self._engine.trigger(sync, full=asked == "true")
         return answers.success({"sync_run_id": run.id})
 
     async def list_runs(self, request: Request) -> Response:
