@@ -127,3 +127,7 @@ class RejectedRecordsError(SyncError):
 
 class CheckError(MzOrchestrationError):
     """An export is whole, but not what a pipeline's checks expect of it; nothing was loaded."""
+
+
+class UnexpectedError(MzOrchestrationError):
+    """A bug of ours, where others go on with their work; its traceback is in the log."""

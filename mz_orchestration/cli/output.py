@@ -34,6 +34,7 @@ from mz_orchestration.errors import (
     ReconciliationError,
     RejectedRecordsError,
     RunConflictError,
+    UnexpectedError,
     VerificationError,
 )
 from mz_orchestration.progress import Event, OnEvent, ignore
@@ -57,7 +58,7 @@ def worst_exit_code(found: Iterable[Mapping[str, Any]]) -> int:
     for each in found:
         kind = getattr(errors, str(each.get("type")), MzOrchestrationError)
         codes.add(_code(kind, retryable=bool(each.get("retryable"))))
-    return next((code for code in (4, 3, 2) if code in codes), 5)
+    return next((code for code in (4, 3, 2, 1) if code in codes), 5)
 
 
 def _code(kind: type[MzOrchestrationError], *, retryable: bool) -> int:
@@ -67,6 +68,8 @@ def _code(kind: type[MzOrchestrationError], *, retryable: bool) -> int:
         return 4
     if issubclass(kind, CheckError) and not retryable:
         return 4
+    if issubclass(kind, UnexpectedError):
+        return 1
     return 5 if retryable else 3
 
 

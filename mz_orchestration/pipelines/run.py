@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from mz_orchestration.errors import ConfigurationError, MzOrchestrationError, RunConflictError
+from mz_orchestration.errors import ConfigurationError, MzOrchestrationError, RunConflictError, UnexpectedError
 from mz_orchestration.flow import acall, arun, run_coroutine
 from mz_orchestration.pipelines.lease import BEAT, HeldLease, IfRunning, take_lease
 from mz_orchestration.pipelines.nodes import base_of, fingerprint, kind_of, own_run_key, run_node, with_settings
@@ -246,9 +246,7 @@ class _Run:
         except Exception as error:
             # A bug of ours in one node is no reason to give up the others.
             _log.exception("%s of the pipeline %s", node.name, self.record.pipeline)
-            bug = MzOrchestrationError(
-                f"Unexpected {type(error).__name__}.", hint="Please report it, with its traceback."
-            )
+            bug = UnexpectedError(f"Unexpected {type(error).__name__}.", hint="Please report it, with its traceback.")
             entry.state, entry.error = NodeState.FAILED, bug.to_dict()
         else:
             entry.state, entry.repeated = NodeState.SUCCEEDED, result.repeated

@@ -124,6 +124,7 @@ def test_a_bug_in_one_node_does_not_stop_the_others(bench: Bench, caplog: pytest
     assert states(record)["load T1"] == "succeeded"
     assert record.failed[0].error is not None
     assert "KeyError" in record.failed[0].error["message"]
+    assert record.failed[0].error["type"] == "UnexpectedError"
     assert "hunter2" not in record.model_dump_json()
     assert "Traceback" in caplog.text
 

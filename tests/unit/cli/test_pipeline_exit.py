@@ -19,6 +19,7 @@ LATER = errors.UnavailableError("x")
         (errors.SyncError("x"), 3),
         (errors.SyncError("x", retryable=True), 5),
         (errors.RejectedRecordsError("x"), 4),
+        (errors.UnexpectedError("x"), 1),
     ],
 )
 def test_checks_and_syncs(error: errors.MzOrchestrationError, code: int) -> None:
