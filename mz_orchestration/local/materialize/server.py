@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psycopg
@@ -41,16 +43,17 @@ class AdminConnection:
     def __init__(self, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
         self._connection = connection
         self._turn = asyncio.Lock()
+        self._closed = False
 
     async def rows(self, sql: str, *values: object) -> list[tuple[object, ...]]:
         """Run a statement and return its rows."""
-        async with self._turn:
+        async with self._my_turn():
             cursor = await self._connection.execute(sql.encode(), values or None)
             return await cursor.fetchall()
 
     async def named(self, query: str, search_path: str) -> list[tuple[int, str]] | None:
         """The relations that planning the query locks, with their names; None when it cannot be planned here."""
-        async with self._turn:
+        async with self._my_turn():
             try:
                 await self._connection.execute("BEGIN")
                 await self._connection.execute(_SET_FOR_PLANNING, [search_path, _PLANNING_LOCK_TIMEOUT])
@@ -67,8 +70,17 @@ class AdminConnection:
                 await self._connection.execute("DEALLOCATE ALL")
 
     async def close(self) -> None:
-        """Disconnect."""
-        await self._connection.close()
+        """Disconnect, once nobody is in the middle of a statement: closed under one, libpq crashes."""
+        self._closed = True
+        async with self._turn:
+            await self._connection.close()
+
+    @asynccontextmanager
+    async def _my_turn(self) -> AsyncIterator[None]:
+        async with self._turn:
+            if self._closed:
+                raise psycopg.OperationalError("the server is being stopped")
+            yield
 
 
 class Server:
