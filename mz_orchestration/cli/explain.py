@@ -159,10 +159,11 @@ def _is_gone(record: PipelineRecord, lease: Lease | None) -> bool | None:
 
 def _next(record: PipelineRecord, file: Path | None) -> str:
     """The command to type next; empty where there is nothing to do."""
-    if record.state == "succeeded":
+    if record.state == "succeeded" and not record.only:
         return ""
     # The recorded path may be relative to another folder than this one.
-    return pipeline_command(str(file or record.file or "FILE"), record.run_key, record.only)
+    only = () if record.state == "succeeded" else record.only
+    return pipeline_command(str(file or record.file or "FILE"), record.run_key, only)
 
 
 def _next_of_sync(record: SyncRecord, base: Location) -> str:
@@ -201,9 +202,9 @@ def _print_pipeline(record: PipelineRecord, lease: Lease | None, file: Path | No
 
 def _how_it_stands(record: PipelineRecord, lease: Lease | None) -> str:
     if record.state != "running":
-        return str(record.state)
+        return f"{record.state}, but only {', '.join(record.only)} of it" if record.only else str(record.state)
     if _is_gone(record, lease):
-        return "its process was killed; what is left is done by the next command"
+        return "its process was killed, or could not write its record; what is left is done by the next command"
     assert lease is not None
     return (
         f"in progress, by {lease.who} since {lease.taken_at:%Y-%m-%d %H:%M:%S} UTC; "

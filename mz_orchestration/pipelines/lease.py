@@ -94,7 +94,17 @@ def surely_gone(lease: Lease) -> bool:
         return True
     if not lease.machine or lease.machine != _machine():
         return False
-    return _began(lease.process) != lease.began
+    began = _began(lease.process)
+    if began:
+        return began != lease.began
+    try:
+        os.kill(lease.process, 0)
+    except PermissionError:
+        # Another user's, which /proc may hide.
+        return False
+    except ProcessLookupError:
+        return True
+    return True
 
 
 def _is_here(lease: Lease) -> bool:

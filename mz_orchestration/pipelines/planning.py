@@ -281,6 +281,8 @@ def _filtered(object: str, where: str) -> str:
 
 
 def _checks(item: ExportItem, spec: PipelineSpec) -> ChecksSpec:
+    if "checks" in item.model_fields_set and item.checks is None:
+        return ChecksSpec()
     general = spec.defaults.checks.model_dump(exclude_unset=True) if spec.defaults.checks else {}
     own = item.checks.model_dump(exclude_unset=True) if item.checks else {}
     return ChecksSpec.model_construct(**{**general, **own})
@@ -392,11 +394,13 @@ def _repeated(items: Iterable[ExportNode | LoadNode | SyncNode]) -> list[InitErr
     seen: dict[str, Node] = {}
     found = []
     for item in items:
-        if item.item in seen:
+        if item.item in seen or item.name in seen:
             field = {"exports": "object", "loads": "table", "syncs": "sync"}[str(item.place[0])]
             text = f"{item.item!r} is the name of another part already; give this one a name of its own"
             found.append(_finding((*item.place, field), text))
         seen.setdefault(item.item, item)
+        # What runs goes by this one.
+        seen.setdefault(item.name, item)
     return found
 
 

@@ -116,5 +116,6 @@ def pipeline_record_location(base: Location, pipeline: str, run_key: str) -> Loc
 
 
 def node_run_key(pipeline: str, run_key: str, item: str) -> str:
-    """The run key of one part's own run: an export's, a group's, a sync's."""
-    return f"{pipeline}/{run_key}/{item}"
+    """The run key of one part's own run: an export's, a group's, a sync's; the part is what follows the last slash."""
+    part = item.replace("%", "%25").replace("/", "%2F")
+    return f"{pipeline}/{run_key}/{part}"

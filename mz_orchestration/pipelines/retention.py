@@ -27,7 +27,7 @@ from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.objectstore.location import Location
 from mz_orchestration.pipelines.expiry import FinishedRun, to_delete
 from mz_orchestration.pipelines.planning import ExportNode, RetentionNode
-from mz_orchestration.pipelines.record import PipelineState, pipeline_folder, pipeline_record_location
+from mz_orchestration.pipelines.record import NodeState, PipelineState, pipeline_folder, pipeline_record_location
 from mz_orchestration.pipelines.run_names import logical_run
 from mz_orchestration.pipelines.store import PipelineStore
 from mz_orchestration.pipelines.tools import NodeResult, Tools
@@ -96,10 +96,11 @@ def retention_flow(node: RetentionNode, pipeline: str, base: Location, tools: To
     remaining: set[str] = set()
     doomed: list[tuple[ExportNode, _Runs]] = []
     with progress.step(RetentionStep.LOOK, "read which runs there are") as details:
+        unfinished = yield from call(_unfinished, tools.store, pipeline, base)
         for export in node.exports:
             found = yield from call(_read_runs, tools.store, export, pipeline, tally)
             latest = yield from call(_latest, tools.store, export)
-            candidates = [_candidate(runs, latest) for runs in found.values() if runs.finished]
+            candidates = [_candidate(runs, latest, unfinished) for runs in found.values() if runs.finished]
             gone = {run.name for run in to_delete(candidates, node.spec, now)}
             remaining |= {runs.name for runs in found.values() if runs.finished or _in_use(runs)} - gone
             for runs in found.values():
@@ -180,9 +181,25 @@ def _latest(store: ObjectStore, export: ExportNode) -> str:
     return str(said.get("manifest", "")) if isinstance(said, dict) else ""
 
 
-def _candidate(runs: _Runs, latest: str) -> FinishedRun:
+def _unfinished(store: ObjectStore, pipeline: str, base: Location) -> set[str]:
+    """The runs of the pipeline that still have something to load or to sync, begun or not."""
+    over = (NodeState.SUCCEEDED, NodeState.PENDING)
+    with _allowed():
+        records = PipelineStore(store, base).recent(pipeline, len(store.list_objects(pipeline_folder(base, pipeline))))
+    found = set()
+    for record in records:
+        states = [node.state for node in record.nodes if node.kind in ("load", "sync")]
+        if any(state not in over for state in states) or (
+            NodeState.PENDING in states and record.state is not PipelineState.SUCCEEDED
+        ):
+            found.add(record.run_key)
+    return found
+
+
+def _candidate(runs: _Runs, latest: str, unfinished: set[str]) -> FinishedRun:
     manifests = [manifest for _, manifest in runs.finished]
     in_use = any(str(manifest.location) == latest for manifest in manifests) or _in_use(runs)
+    in_use = in_use or runs.name in unfinished
     return FinishedRun(runs.name, max(_read_at(manifest) for manifest in manifests), in_use)
 
 

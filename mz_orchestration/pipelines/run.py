@@ -108,7 +108,7 @@ async def arun_pipeline(
         stored = await acall(records.find, plan.spec.name, run_key)
         earlier = await _state_before(stored, records, plan)
         run = _Run(plan, nodes, stored or records.new(_new_record(plan, run_key, tools)), records, tools)
-        run.on_event, run.on_node, run.on_warning = on_event, on_node, on_warning
+        run.on_event, run.on_node, run.on_warning = _harmless(on_event), _harmless(on_node), _harmless(on_warning)
         run.begin(tuple(only), file, held.lease.who)
         await run.save()
         await _keeping(held, run.work())
@@ -123,6 +123,16 @@ async def arun_pipeline(
     return record
 
 
+def _harmless(listener: Callable[..., None]) -> Callable[..., None]:
+    """A listener that cannot end the run: the reader of a log may go, or its disk be full."""
+
+    def tell(*arguments: object) -> None:
+        with suppress(OSError):
+            listener(*arguments)
+
+    return tell
+
+
 def _new_record(plan: Plan, run_key: str, tools: Tools) -> PipelineRecord:
     now = tools.clock.now()
     return PipelineRecord(
@@ -132,9 +142,9 @@ def _new_record(plan: Plan, run_key: str, tools: Tools) -> PipelineRecord:
 
 async def _state_before(stored: StoredPipeline | None, records: PipelineStore, plan: Plan) -> PipelineState | None:
     """How the run before this one ended, or this one when it was tried last; None where nobody knows."""
-    if stored is not None and stored.record.state in (PipelineState.FAILED, PipelineState.SUCCEEDED):
-        return stored.record.state
     ended = (PipelineState.FAILED, PipelineState.SUCCEEDED)
+    if stored is not None and stored.record.state in ended and not stored.record.only:
+        return stored.record.state
     recent = await acall(records.recent, plan.spec.name, 5)
     return next((record.state for record in recent if record.state in ended and not record.only), None)
 
@@ -162,6 +172,14 @@ class _Run:
         """
         record, before = self.record, {entry.name: entry for entry in self.record.nodes}
         entries = []
+        known = {node.name for node in self.plan.nodes}
+        for done in before.values():
+            if done.state is NodeState.SUCCEEDED and done.name not in known and done.kind not in ("check", "retention"):
+                raise RunConflictError(
+                    f"In the run {record.run_key!r} of {record.pipeline}, '{done.name}' was done, and there is no such "
+                    "part any more.",
+                    hint="Use another run key, or the pipeline file as it was.",
+                )
         for node in self.plan.nodes:
             entry = before.get(node.name)
             if entry is None or entry.state is not NodeState.SUCCEEDED:
@@ -200,6 +218,9 @@ class _Run:
             for task in tasks.values():
                 task.cancel()
             await asyncio.gather(*tasks.values(), return_exceptions=True)
+            for entry in self.record.nodes:
+                if entry.state is NodeState.RUNNING:
+                    entry.state, entry.finished_at = NodeState.INTERRUPTED, self._tools.clock.now()
             # Whoever took over writes the record by now; and an interrupt must not turn into another error.
             with suppress(MzOrchestrationError):
                 await self._end(PipelineState.INTERRUPTED)

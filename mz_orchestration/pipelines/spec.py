@@ -65,7 +65,7 @@ class ChecksSpec(BaseModel):
     )
     max_lag: Duration | None = Field(
         default=None,
-        description="How far the object may lag behind the clock by Materialize's own account, when it was exported.",
+        description="How far the object may lag behind the clock, by Materialize's account when it is checked.",
     )
 
     @model_validator(mode="after")

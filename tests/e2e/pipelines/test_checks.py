@@ -112,7 +112,8 @@ def test_lag_is_asked_for_when_the_check_is_made(table: Sql, store: ObjectStore)
     with copy_faults(table, lag=600, lag_of="shop.checked"):
         error = refused(the_plan, "1", store)
         assert "shop.checked lags 600 s, and max_lag is 300 s" in error.message
-        assert error.retryable
+        assert "another run key" in error.hint
+        assert not error.retryable
     with copy_faults(table, lag="unknown", lag_of="shop.checked"):
         assert "does not say how far shop.checked lags" in refused(the_plan, "1", store).message
     assert check(the_plan, "1", store).metadata["lag_seconds"] == 1.0

@@ -260,3 +260,16 @@ def test_missing_settings_are_found_out_before_anything_runs(bench: Bench, monke
     with pytest.raises(ConfigurationError, match="SNOWFLAKE_ACCOUNT"):
         run_pipeline(plan("settings"), run_key="1")
     assert bench.calls == []
+
+
+def test_what_was_done_and_is_no_part_any_more_is_refused(bench: Bench) -> None:
+    run_pipeline(plan("shrunk", exports=3), run_key="1")
+    with pytest.raises(RunConflictError, match="'export e2' was done, and there is no such part any more"):
+        run_pipeline(plan("shrunk", exports=2), run_key="1")
+
+
+def test_a_listener_that_cannot_write_ends_nothing(bench: Bench) -> None:
+    def full(*_: object) -> None:
+        raise BrokenPipeError
+
+    assert run_pipeline(plan("deaf"), run_key="1", on_node=full, on_event=full).state is PipelineState.SUCCEEDED

@@ -21,6 +21,7 @@ from mz_orchestration.pipelines.planning import (
     plan_pipeline,
     select,
 )
+from mz_orchestration.pipelines.record import node_run_key
 from mz_orchestration.pipelines.spec import PipelineSpec
 
 DEFAULTS = {"to": "s3://bucket/f/", "connection": "aws", "stage": "DB.S.STAGE"}
@@ -146,3 +147,23 @@ def test_every_node_stands_behind_all_that_it_needs(parts: dict[str, Any]) -> No
         assert set(node.needs) <= set(names[:i])
         chosen = select(plan, (node.name,))
         assert {need for each in chosen for need in each.needs} <= {each.name for each in chosen}
+
+
+def _with(**parts: Any) -> PipelineSpec:
+    defaults = {"to": "s3://bucket/f/", "connection": "c", "stage": "S", "checks": {"min_rows": 9}}
+    return PipelineSpec.model_validate({"name": "n", "defaults": defaults, **parts})
+
+
+def test_two_parts_never_share_a_node() -> None:
+    with pytest.raises(ValidationError, match="is the name of another part already"):
+        plan_pipeline(_with(syncs=[{"sync": 999}, {"sync": 1, "name": "999"}]))
+
+
+def test_no_two_parts_have_one_run_key() -> None:
+    assert node_run_key("p", "k", "x/y") != node_run_key("p", "k/x", "y")
+    assert node_run_key("p", "k", "x/y") != node_run_key("p", "k", "x%2Fy")
+
+
+def test_null_takes_all_checks_away() -> None:
+    plan = plan_pipeline(_with(exports=[{"object": "a.b", "checks": None}, {"object": "a.c"}]))
+    assert [node.name for node in plan.nodes] == ["export a.b", "export a.c", "check a.c"]
