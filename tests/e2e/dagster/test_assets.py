@@ -129,6 +129,8 @@ def test_the_command(dagster_command: DagsterCommand, snowflake: Query) -> None:
 def test_terminating_the_run_cancels_the_copy(
     number: signal.Signals, dagster_command: DagsterCommand, environment: None
 ) -> None:
+    runs = RunStore(ObjectStore(), parse_folder("s3://mz-exports/dagster/", field="to"))
+    before = [record.run_key for record in runs.recent(1)[0]]
     file = str(Path(__file__).with_name("slow_assets.py"))
     process = dagster_command.start("asset", "materialize", "-f", file, "--select", "*")
     running = (
@@ -137,14 +139,16 @@ def test_terminating_the_run_cancels_the_copy(
     )
     with psycopg.connect(autocommit=True) as connection:
         deadline = time.monotonic() + 90
-        while connection.execute(running).fetchone() == (0,):
+        # The record is written before the COPY begins; what describes the query is active for a moment before that.
+        while [record.run_key for record in runs.recent(1)[0]] == before or connection.execute(running).fetchone() == (
+            0,
+        ):
             assert process.poll() is None, dagster_command.text()
             assert time.monotonic() < deadline
             time.sleep(0.1)
         process.send_signal(number)
         process.wait(60)
         assert connection.execute(running).fetchone() == (0,)
-    runs = RunStore(ObjectStore(), parse_folder("s3://mz-exports/dagster/", field="to"))
     (attempt,) = runs.recent(1)[0][0].attempts
     assert attempt.state == "failed"
     assert attempt.error is not None
