@@ -89,7 +89,9 @@ def test_a_network_that_keeps_breaking_ends_the_call_with_a_way_on(
         run_export(fields, run_key="lost-often", store=store, clock=Brisk())
     assert raised.value.retryable
     result = run_export(fields, run_key="lost-often", store=store, clock=Brisk())
-    assert (result.manifest.rows, result.attempt) == (order_count, 5)
+    assert result.manifest.rows == order_count
+    # The fourth COPY may have been through before its cancel reached it: then its files are taken.
+    assert result.attempt == (4 if result.adopted else 5)
 
 
 def test_files_without_an_answer_are_compared_with_the_count_taken_before(
