@@ -13,12 +13,12 @@ import contextvars
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,10 +26,6 @@ T = TypeVar("T")
 
 # Seconds between looks at signals: one that another thread was hit by does not wake a thread that waits for good.
 _LISTEN_EVERY = 0.2
-
-# Calls of flows on an event loop. Many, and not the loop's own few: with as many COPYs waited for as there are
-# threads, no cancel could be sent. Threads are made only when all others are busy.
-_THREADS = ThreadPoolExecutor(max_workers=1024, thread_name_prefix="flow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +111,7 @@ async def arun(flow: Flow[T]) -> T:
     def perform(command: Call | Sleep) -> Awaitable[Any]:
         if isinstance(command, Sleep):
             return asyncio.sleep(command.seconds)
-        function = partial(command.function, *command.args, **command.kwargs)
-        context = contextvars.copy_context()
-        return asyncio.get_running_loop().run_in_executor(_THREADS, context.run, function)
+        return in_daemon_thread(partial(command.function, *command.args, **command.kwargs))
 
     try:
         command = next(flow)
@@ -139,6 +133,32 @@ async def acall(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) 
     return await arun(call(function, *args, **kwargs))
 
 
+async def in_daemon_thread(function: Callable[[], T]) -> T:
+    """A blocking call in a thread of its own, which neither waits for others nor keeps the process alive.
+
+    The loop's own few threads will not do: with as many COPYs waited for as there are threads, no cancel could be
+    sent; and a process that ends would wait for theirs.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def deliver(outcome: Callable[[], None]) -> None:
+        if not future.done():
+            outcome()
+
+    def work() -> None:
+        try:
+            outcome = partial(future.set_result, function())
+        except BaseException as error:
+            outcome = partial(future.set_exception, error)
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(deliver, outcome)
+
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(work,), name="mz-call", daemon=True).start()
+    return await future
+
+
 async def _undisturbed(awaitable: Awaitable[T]) -> T:
     task = asyncio.ensure_future(awaitable)
     while not task.done():
@@ -147,35 +167,73 @@ async def _undisturbed(awaitable: Awaitable[T]) -> T:
     return task.result()
 
 
+class Background(Generic[T]):
+    """A coroutine on an event loop of its own, in a thread that ends with the process.
+
+    It outlives whoever waits for it, so that leaving is one thing and cancelling another.
+
+    Args:
+        main: What to run; it begins at once.
+    """
+
+    def __init__(self, main: Coroutine[Any, Any, T]) -> None:
+        self._outcome: Future[T] = Future()
+        self._outcome.set_running_or_notify_cancel()  # whoever stops waiting for it must not cancel it
+        self._running: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = Future()
+
+        async def body() -> T:
+            self._running.set_result((asyncio.get_running_loop(), asyncio.current_task()))
+            return await main
+
+        def work() -> None:
+            try:
+                self._outcome.set_result(asyncio.run(body()))
+            except BaseException as error:
+                self._outcome.set_exception(error)
+
+        context = contextvars.copy_context()
+        threading.Thread(target=context.run, args=(work,), name="coroutine", daemon=True).start()
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return self._outcome.done()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until it has ended, or for ``timeout`` seconds; whether it has."""
+        return bool(wait([self._outcome], timeout=timeout).done)
+
+    async def ended(self) -> None:
+        """Wait on the running event loop until it has ended, however; cancelling the wait leaves it alone."""
+        await asyncio.wait([asyncio.wrap_future(self._outcome)])
+
+    def result(self) -> T:
+        """What it returned, once it has ended; raises what it raised."""
+        return self._outcome.result()
+
+    def cancel(self, why: str) -> None:
+        """Ask it to clean up and end, for a reason that the record of what it does will name; returns at once."""
+        if self.done:
+            return
+        loop, task = self._running.result()
+        if task is not None:
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(task.cancel, why)
+
+
 def run_coroutine(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine on an event loop of its own, in a thread, and return its result.
 
     Whatever interrupts the caller cancels the coroutine first and waits for it to clean up. Raised inside an event
     loop, an interrupt other than Ctrl-C (SIGTERM's, an orchestrator's) would be taken for the failure of one task.
     """
-    outcome: Future[T] = Future()
-    running: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = Future()
-
-    async def body() -> T:
-        running.set_result((asyncio.get_running_loop(), asyncio.current_task()))
-        return await main
-
-    def work() -> None:
-        try:
-            outcome.set_result(asyncio.run(body()))
-        except BaseException as error:
-            outcome.set_exception(error)
-
-    context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(work,), name="coroutine", daemon=True).start()
+    work = Background(main)
     try:
-        while not wait([outcome], timeout=_LISTEN_EVERY).done:
+        while not work.wait(_LISTEN_EVERY):
             pass
-        return outcome.result()
-    except BaseException:
-        if not outcome.done():
-            loop, task = running.result()
-            if task is not None:
-                loop.call_soon_threadsafe(task.cancel)
-            wait([outcome])
+        return work.result()
+    except BaseException as error:
+        if not work.done:
+            work.cancel(type(error).__name__)
+            work.wait()
         raise

@@ -7,12 +7,15 @@ whole.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseHook
-from airflow.sdk.exceptions import AirflowNotFoundException
 from pydantic import BaseModel, SecretStr
 
+from mz_orchestration.airflow.version_compat import AirflowNotFoundException
 from mz_orchestration.errors import ConfigurationError
 from mz_orchestration.validation import validated
 
@@ -21,10 +24,35 @@ if TYPE_CHECKING:
 
     from mz_orchestration.census.config import CensusConfig
     from mz_orchestration.materialize.connection import MaterializeConfig
-    from mz_orchestration.objectstore.client import ObjectStoreConfig
+    from mz_orchestration.objectstore.client import ObjectStore, ObjectStoreConfig
     from mz_orchestration.snowflake.config import SnowflakeConfig
 
 Config = TypeVar("Config", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Systems:
+    """
+    How to reach the systems that a job needs.
+
+    :param materialize: Materialize.
+    :param object_store: the object store; None leaves it to boto3.
+    :param snowflake: Snowflake.
+    :param census: Census.
+    :param console_url: Materialize's console, if the connection names it.
+    """
+
+    materialize: MaterializeConfig | None = None
+    object_store: ObjectStoreConfig | None = None
+    snowflake: SnowflakeConfig | None = None
+    census: CensusConfig | None = None
+    console_url: str = ""
+
+    def store(self) -> ObjectStore:
+        """Return a client of the object store."""
+        from mz_orchestration.objectstore.client import ObjectStore
+
+        return ObjectStore(self.object_store)
 
 
 def get_connection(conn_id: str) -> Connection:
@@ -33,8 +61,52 @@ def get_connection(conn_id: str) -> Connection:
     :param conn_id: the id.
     :raises ConfigurationError: there is none, which Airflow's own error would have the task retry.
     """
-    try:
+    with _named(conn_id):
         return BaseHook.get_connection(conn_id)
+
+
+async def aget_connection(conn_id: str) -> Connection:
+    """As :func:`get_connection`, on an event loop."""
+    with _named(conn_id):
+        return await BaseHook.aget_connection(conn_id)
+
+
+def resolve(conn_ids: Mapping[str, str | None]) -> Systems:
+    """
+    Look up the connections of a job.
+
+    :param conn_ids: connection ids by system; None for what is left to the environment.
+    :raises ConfigurationError: one is missing or cannot be used.
+    """
+    return _systems({system: get_connection(each) for system, each in conn_ids.items() if each})
+
+
+async def aresolve(conn_ids: Mapping[str, str | None]) -> Systems:
+    """As :func:`resolve`, on an event loop, which reading them and importing what reads them does not block."""
+    from mz_orchestration.flow import in_daemon_thread
+
+    found = {system: await aget_connection(each) for system, each in conn_ids.items() if each}
+    return await in_daemon_thread(lambda: _systems(found))
+
+
+def _systems(found: Mapping[str, Connection]) -> Systems:
+    def read(system: str, parse: Any) -> Any:
+        return parse(found[system]) if system in found else None
+
+    materialize = found.get("materialize")
+    return Systems(
+        read("materialize", materialize_config),
+        read("aws", object_store_config),
+        read("snowflake", snowflake_config),
+        read("census", census_config),
+        _extras(materialize, "console_url").get("console_url", "") if materialize is not None else "",
+    )
+
+
+@contextmanager
+def _named(conn_id: str) -> Iterator[None]:
+    try:
+        yield
     except AirflowNotFoundException as error:
         raise ConfigurationError(
             f"There is no Airflow connection {conn_id!r}.", hint="Define it, or correct the connection id."

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
-
+from mz_orchestration.airflow.version_compat import AirflowException, AirflowFailException
 from mz_orchestration.errors import MzOrchestrationError
 
 
@@ -32,5 +32,13 @@ def as_airflow_errors() -> Iterator[None]:
     try:
         yield
     except MzOrchestrationError as error:
-        kind = RetryableError if error.retryable else AirflowFailException
-        raise kind(str(error)) from error
+        raise airflow_error(error.to_dict()) from error
+
+
+def airflow_error(error: Mapping[str, Any]) -> AirflowException:
+    """Airflow's exception for one of the core's errors, as ``MzOrchestrationError.to_dict`` has it.
+
+    :param error: with ``message``, ``hint`` and ``retryable``.
+    """
+    kind: type[AirflowException] = RetryableError if error.get("retryable") else AirflowFailException
+    return kind(f"{error.get('message', 'It failed.')} {error.get('hint', '')}".rstrip())

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import re
 import sys
-import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import DAG, BaseOperator
+from airflow.sdk import DAG, BaseOperatorLink
 
-from mz_orchestration.airflow.exceptions import TaskKilledError, as_airflow_errors
+from mz_orchestration.airflow.links import LINKS
+from mz_orchestration.airflow.operators.base import MaterializeJobOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from mz_orchestration.pipelines.planning import Node, Plan
-    from mz_orchestration.pipelines.tools import Tools
-    from mz_orchestration.progress import Event
+    from mz_orchestration.airflow.jobs.base import Job
+    from mz_orchestration.pipelines.planning import Plan
 
 # Airflow takes up to 250 characters.
 _LONGEST_ID = 200
 
 
-class MaterializePipelineOperator(BaseOperator):
+class MaterializePipelineOperator(MaterializeJobOperator):
     """
     Carry out one part of a pipeline: an export, a group of exports, checks, a load, a sync, or retention.
 
@@ -51,17 +49,13 @@ class MaterializePipelineOperator(BaseOperator):
         "snowflake_conn_id",
         "census_conn_id",
     )
-    ui_color = "#e6e0ff"
-
-    # The thread in which on_kill may interrupt the work, while there is any.
-    _working_in: int | None = None
+    operator_extra_links: Collection[BaseOperatorLink] = tuple(link() for link in LINKS.values())
 
     def __init__(
         self,
         *,
         plan: Plan,
         node: str,
-        run_key: str | None = None,
         materialize_conn_id: str = "materialize_default",
         aws_conn_id: str | None = "aws_default",
         snowflake_conn_id: str = "snowflake_default",
@@ -71,73 +65,31 @@ class MaterializePipelineOperator(BaseOperator):
         super().__init__(**kwargs)
         self.plan = plan
         self.node = node
-        self.run_key = run_key
         self.materialize_conn_id = materialize_conn_id
         self.aws_conn_id = aws_conn_id
         self.snowflake_conn_id = snowflake_conn_id
         self.census_conn_id = census_conn_id
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Carry the part out."""
-        from mz_orchestration.flow import run_coroutine
-        from mz_orchestration.pipelines.nodes import run_node
+    def job(self, run_key: str) -> Job:
+        """Return the part."""
+        from mz_orchestration.airflow.jobs.node import NodeJob
 
-        # The connector tells of every request it makes.
-        logging.getLogger("snowflake.connector").setLevel(logging.WARNING)
-        self._working_in = threading.get_ident()
-        try:
-            with as_airflow_errors():
-                node = self.plan.node(self.node)
-                result = run_coroutine(run_node(node, self.plan, self._run_key(context), self._tools(node)))
-        finally:
-            self._working_in = None
-        self.log.info("%s: %s", self.node, result.line)
-        return dict(result.metadata)
-
-    def on_kill(self) -> None:
-        """
-        Cancel what is running remotely.
-
-        Airflow calls this from the signal handler in the thread that runs ``execute``; raising here interrupts its
-        wait, which cancels what runs on the way out.
-        """
-        if self._working_in == threading.get_ident():
-            # Once: a second signal must not interrupt the cancelling.
-            self._working_in = None
-            raise TaskKilledError("The task was killed; what it runs is being cancelled.")
-
-    def _tools(self, node: Node) -> Tools:
-        """What the part works with; connections that it does not need are not looked up."""
-        from mz_orchestration.airflow import connections
-        from mz_orchestration.objectstore.client import ObjectStore
-        from mz_orchestration.pipelines.nodes import with_settings
-        from mz_orchestration.pipelines.planning import CheckNode, ExportNode, GroupNode, LoadNode, SyncNode
-        from mz_orchestration.pipelines.tools import Tools
-
-        materialize = snowflake = census = None
-        match node:
-            case CheckNode() if node.export.checks.max_lag is None:
-                pass  # it reads records only
-            case ExportNode() | GroupNode() | CheckNode():
-                materialize = connections.materialize_config(connections.get_connection(self.materialize_conn_id))
-            case LoadNode():
-                snowflake = connections.snowflake_config(connections.get_connection(self.snowflake_conn_id))
-            case SyncNode():
-                census = connections.census_config(connections.get_connection(self.census_conn_id))
-        store = ObjectStore(
-            connections.object_store_config(connections.get_connection(self.aws_conn_id)) if self.aws_conn_id else None
+        # Notifications are the command line's, and their addresses may be secret.
+        pipeline = self.plan.spec.model_dump(mode="json", exclude={"notifications"}, exclude_unset=True)
+        return NodeJob(
+            pipeline,
+            self.node,
+            run_key,
+            self.materialize_conn_id,
+            self.aws_conn_id,
+            self.snowflake_conn_id,
+            self.census_conn_id,
         )
-        tools = Tools(store, materialize, snowflake, census, on_event=self._log_event)
-        return with_settings(tools, [node])
 
-    def _run_key(self, context: Context) -> str:
-        if self.run_key:
-            return self.run_key
+    def default_run_key(self, context: Context) -> str:
+        """Return a name that all parts of a run share."""
         ti = context["ti"]
         return f"{ti.dag_id}/{ti.run_id}"
-
-    def _log_event(self, event: Event) -> None:
-        self.log.info("%s", event.line())
 
 
 def dag_from_pipeline(

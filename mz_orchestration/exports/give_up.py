@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
+
 from mz_orchestration.errors import ExportError, MzOrchestrationError
 from mz_orchestration.exports.context import ExportContext, ExportStep
 from mz_orchestration.flow import Flow, call
@@ -28,7 +30,8 @@ def give_up(
     if isinstance(error, MzOrchestrationError):
         attempt.error = error.to_dict()
     elif error is not None:
-        who = _INTERRUPTS.get(type(error).__name__, type(error).__name__)
+        name = str(error) if isinstance(error, CancelledError) and str(error) else type(error).__name__
+        who = _INTERRUPTS.get(name, name)
         attempt.error = ExportError(f"Interrupted by {who}; the COPY was cancelled.").to_dict()
     try:
         yield from call(runs.save, stored, context.clock.now())

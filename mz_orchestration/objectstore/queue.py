@@ -19,11 +19,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, Literal, TypeVar
+from contextlib import contextmanager
+from typing import Any, Literal
 
 from mz_orchestration.errors import (
     ConfigurationError,
@@ -32,10 +31,9 @@ from mz_orchestration.errors import (
     NotFoundError,
     UnavailableError,
 )
+from mz_orchestration.flow import in_daemon_thread
 from mz_orchestration.objectstore.client import ObjectStoreConfig
 from mz_orchestration.objectstore.events import MalformedEventError, Removal, is_test_event, newest, removals
-
-T = TypeVar("T")
 
 #: Told of a bucket and the key of a sentinel; returns how many waits have looked.
 Wake = Callable[[str, str], Awaitable[int]]
@@ -114,7 +112,7 @@ class RemovalQueue:
             wake: See `run`.
             seconds: How long to wait for a first message, at most 20.
         """
-        messages = await _in_daemon_thread(lambda: self._receive(seconds))
+        messages = await in_daemon_thread(lambda: self._receive(seconds))
         if not messages:
             return 0
         found = {message["MessageId"]: self._read(message) for message in messages}
@@ -137,7 +135,7 @@ class RemovalQueue:
                 (delete if done else hand_back).append(message)
             elif is_test_event(message["Body"]):
                 delete.append(message)
-        await _in_daemon_thread(lambda: self._settle(delete, hand_back))
+        await in_daemon_thread(lambda: self._settle(delete, hand_back))
         return len(messages)
 
     def _read(self, message: dict[str, Any]) -> list[Removal]:
@@ -266,30 +264,3 @@ def _from_client_error(answer: Any, url: str, verb: str) -> MzOrchestrationError
         )
     kind = UnavailableError if status >= 500 or "Throttl" in code else MzOrchestrationError
     return kind(f"The queue {url} answered: {code} {text}".rstrip(), details=details)
-
-
-async def _in_daemon_thread(function: Callable[[], T]) -> T:
-    """A blocking call that does not keep the process alive: a long poll cannot be interrupted."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def deliver(answer: T | None, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(answer)  # type: ignore[arg-type]
-
-    def work() -> None:
-        answer: T | None = None
-        failure: BaseException | None = None
-        try:
-            answer = function()
-        except BaseException as error:
-            failure = error
-        with suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(deliver, answer, failure)
-
-    threading.Thread(target=work, name="mz-queue", daemon=True).start()
-    return await future

@@ -1,14 +1,24 @@
 from __future__ import annotations
 
+import asyncio
 import inspect
+import os
 import signal
+import threading
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from mz_orchestration.airflow.connections import Systems
 from mz_orchestration.airflow.exceptions import RetryableError, TaskKilledError, as_airflow_errors
+from mz_orchestration.airflow.jobs.base import Job, Listener, Outcome
+from mz_orchestration.airflow.operators.base import MaterializeJobOperator
+from mz_orchestration.airflow.operators.census import CensusSyncOperator
+from mz_orchestration.airflow.pipelines import MaterializePipelineOperator
+from mz_orchestration.airflow.transfers.export_to_snowflake import MaterializeExportToSnowflakeOperator
+from mz_orchestration.airflow.transfers.materialize_to_s3 import MaterializeToS3Operator
 from mz_orchestration.airflow.transfers.materialize_to_snowflake import MaterializeToSnowflakeOperator
+from mz_orchestration.airflow.version_compat import AirflowException, AirflowFailException
 from mz_orchestration.errors import ConfigurationError, ExportError, UnavailableError
 
 REQUIRED = {
@@ -22,11 +32,26 @@ REQUIRED = {
 }
 
 
-def test_every_argument_is_a_template_field_and_keyword_only() -> None:
-    parameters = inspect.signature(MaterializeToSnowflakeOperator.__init__).parameters.values()
+OPERATORS = [
+    MaterializeToS3Operator,
+    MaterializeExportToSnowflakeOperator,
+    MaterializeToSnowflakeOperator,
+    CensusSyncOperator,
+    MaterializePipelineOperator,
+]
+# What decides how a task is run, not what it does; and what is no text.
+NOT_TEMPLATED = {"on_clear", "allow_backfill", "deferrable", "plan", "node"}
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_every_argument_is_a_template_field_and_keyword_only(operator: type[MaterializeJobOperator]) -> None:
+    classes = [each for each in operator.__mro__ if issubclass(each, MaterializeJobOperator)]
+    parameters = [each for kind in classes for each in inspect.signature(kind.__init__).parameters.values()]
     own = [each for each in parameters if each.name not in ("self", "kwargs")]
-    assert {each.name for each in own} == set(MaterializeToSnowflakeOperator.template_fields)
+    without = {"run_key"} if operator is MaterializeExportToSnowflakeOperator else set()
+    assert {each.name for each in own} - NOT_TEMPLATED - without == set(operator.template_fields)
     assert {each.kind for each in own} == {inspect.Parameter.KEYWORD_ONLY}
+    assert all(f":param {each.name}:" in "".join(kind.__doc__ or "" for kind in classes) for each in own)
 
 
 def test_it_can_be_mapped() -> None:
@@ -64,27 +89,60 @@ def test_errors_are_mapped_by_whether_a_retry_can_help() -> None:
         raise ExportError("cancelled", retryable=True)
 
 
-class Working(MaterializeToSnowflakeOperator):
+class Waiting(Job):
     """Waits in place of exporting."""
 
-    def _export_and_load(self, run_key: str) -> dict[str, Any]:
+    kind = "waiting"
+
+    def __init__(self, operator: MaterializeToSnowflakeOperator) -> None:
+        self.operator = operator
+        self.began, self.cleaned_up = threading.Event(), False
+
+    def connections(self) -> dict[str, str | None]:
+        return {}
+
+    def check(self) -> None:
+        pass
+
+    def seconds(self) -> float:
+        return 60
+
+    def cancel(self, systems: Systems, listener: Listener) -> list[str]:
+        return []
+
+    async def carry_out(self, systems: Systems, listener: Listener) -> Outcome:
+        self.began.set()
         try:
-            signal.pause()
+            await asyncio.sleep(60)
         finally:
             # As a second signal during the cancelling, or Airflow itself after a timeout.
-            self.on_kill()
+            self.operator.on_kill()
+            self.cleaned_up = True
         raise AssertionError("nothing interrupted the work")
+
+
+class Working(MaterializeToSnowflakeOperator):
+    def job(self, run_key: str) -> Job:
+        return self.__dict__.setdefault("_waiting", Waiting(self))
 
 
 def test_on_kill_interrupts_the_work_once() -> None:
     operator = Working(**REQUIRED)
-    before = signal.signal(signal.SIGALRM, lambda number, frame: operator.on_kill())
+    waiting = operator.job("key")
+    assert isinstance(waiting, Waiting)
+
+    def kill() -> None:
+        waiting.began.wait(10)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: operator.on_kill())
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        threading.Thread(target=kill, daemon=True).start()
         with pytest.raises(TaskKilledError):
             operator.execute({})  # type: ignore[arg-type]
     finally:
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGUSR1, before)
+    assert waiting.cleaned_up
 
 
 def test_on_kill_does_nothing_without_work() -> None:

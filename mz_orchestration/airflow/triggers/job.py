@@ -1,0 +1,128 @@
+"""The trigger that carries out a job in the triggerer.
+
+The job runs in a thread with an event loop of its own, and the trigger only waits for it. So leaving is one thing and
+cancelling another: when a triggerer shuts down or hands the trigger on, the wait ends and whatever runs remotely runs
+on, to be found again by the next triggerer; only a user who ends the task has it cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from mz_orchestration.airflow.connections import aresolve
+from mz_orchestration.airflow.jobs.base import Job, Listener, Outcome, failure_of, job_from_dict
+from mz_orchestration.errors import MzOrchestrationError
+from mz_orchestration.flow import Background, in_daemon_thread
+
+if TYPE_CHECKING:
+    from mz_orchestration.airflow.connections import Systems
+    from mz_orchestration.progress import Event
+
+# Seconds that a cancelled job gets to end: Airflow gives on_kill 30.
+_ENDS_WITHIN = 25.0
+
+# The jobs of this triggerer by what they are, so that a trigger that is handed back finds its own.
+_RUNNING: dict[str, _Work] = {}
+
+
+class MaterializeJobTrigger(BaseTrigger):
+    """
+    Carry out a job: an export, a load, both, a Census sync, or a part of a pipeline.
+
+    Another triggerer may start it again at any time: it goes on with what it finds under the run key.
+
+    :param job: the job, as ``Job.to_dict`` has it; names of connections, no credentials.
+    :param deadline: when the job is cancelled, in ISO format.
+    """
+
+    def __init__(self, *, job: dict[str, Any], deadline: str, **_: Any) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.job = job
+        self.deadline = deadline
+        self._work: _Work | None = None
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what makes the trigger again elsewhere."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", {"job": self.job, "deadline": self.deadline}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """
+        Carry the job out and tell how it ended.
+
+        ``{"status": "success", "result": ..., "extra": ..., "links": ...}``, ``{"status": "failed", "error": ...}`` or
+        ``{"status": "timeout", "error": ...}``.
+        """
+        try:
+            job = job_from_dict(self.job)
+            systems = await aresolve(job.connections())
+            event = await self._carried_out(job, systems)
+        except MzOrchestrationError as error:
+            event = failure_of(error)
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """Cancel what the job runs: a user has ended the task."""
+        if self._work is not None:
+            await self._work.cancel("a user of Airflow, who ended the task")
+            return
+        # Not begun here, but perhaps by a triggerer before this one.
+        job = job_from_dict(self.job)
+        systems = await aresolve(job.connections())
+        await in_daemon_thread(lambda: job.cancel(systems, Listener(self._log_event)))
+
+    async def _carried_out(self, job: Job, systems: Systems) -> dict[str, Any]:
+        key = json.dumps(self.job, sort_keys=True)
+        while (dying := _RUNNING.get(key)) is not None and dying.cancelled:
+            await dying.background.ended()
+        self._work = work = _RUNNING.get(key) or _Work(key, job, systems, Listener(self._log_event))
+        left = (datetime.fromisoformat(self.deadline) - datetime.now(UTC)).total_seconds()
+        late = False
+        try:
+            await asyncio.wait_for(work.background.ended(), max(left, 0.0))
+        except TimeoutError:
+            late = True
+            await work.cancel("its deadline")
+        try:
+            outcome = work.background.result() if work.background.done else None
+        except MzOrchestrationError as error:
+            if not late:
+                return failure_of(error)
+            outcome = None
+        except asyncio.CancelledError:
+            outcome = None
+        if outcome is None:
+            return {"status": "timeout"}
+        return {"status": "success", "result": outcome.result, "extra": outcome.extra, "links": outcome.links}
+
+    def _log_event(self, event: Event) -> None:
+        self.log.info("%s", event.line())
+
+
+class _Work:
+    """A job under way in this process."""
+
+    def __init__(self, key: str, job: Job, systems: Systems, listener: Listener) -> None:
+        async def main() -> Outcome:
+            try:
+                return await job.carry_out(systems, listener)
+            finally:
+                _RUNNING.pop(key, None)
+
+        _RUNNING[key] = self
+        self.cancelled = False
+        self.background = Background(main())
+
+    async def cancel(self, why: str) -> None:
+        """Cancel it and give it some time to end."""
+        self.cancelled = True
+        self.background.cancel(why)
+        try:
+            await asyncio.wait_for(self.background.ended(), _ENDS_WITHIN)
+        except TimeoutError:
+            return
