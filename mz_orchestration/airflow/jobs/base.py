@@ -6,9 +6,10 @@ Airflow's database.
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
@@ -88,12 +89,12 @@ class Job(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """The job as JSON has it."""
-        return {"kind": self.kind, **asdict(self)}  # type: ignore[call-overload]
+        return {"kind": self.kind, **dataclasses.asdict(self)}  # type: ignore[call-overload]
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> Self:
         """The job of :meth:`to_dict`; fields that a newer or older version wrote are left out."""
-        known = cls.__dataclass_fields__  # type: ignore[attr-defined]
+        known = {each.name for each in dataclasses.fields(cls)}  # type: ignore[arg-type]
         return cls(**{name: value for name, value in fields.items() if name in known})
 
 

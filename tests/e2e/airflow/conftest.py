@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +20,13 @@ from mz_orchestration.local.stack import LocalStack
 from mz_orchestration.snowflake.config import SnowflakeConfig
 from mz_orchestration.snowflake.quoting import Sql
 from mz_orchestration.snowflake.session import SnowflakeSession
+
+# Airflow reads its settings when first imported, so they are set before any test module is.
+if "AIRFLOW_HOME" not in os.environ:
+    os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="mz-orchestration-airflow-")
+    atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
+os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+os.environ.setdefault("AIRFLOW__USAGE_DATA_COLLECTION__ENABLED", "False")
 
 
 @dataclass(frozen=True)

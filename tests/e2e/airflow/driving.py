@@ -1,0 +1,104 @@
+"""Carries an operator through its life as Airflow would, in this process: execute, trigger, resume."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from airflow.sdk import Asset, BaseOperator
+from airflow.sdk.execution_time.timeout import TimeoutPosix
+from airflow.triggers.base import BaseTrigger
+
+from mz_orchestration.airflow.version_compat import TaskDeferred
+
+OUTLET = Asset("driven")
+
+
+@dataclass
+class TaskInstance:
+    """What operators use of a task instance."""
+
+    task_id: str
+    dag_id: str = "driven"
+    run_id: str = "manual"
+    map_index: int = -1
+    try_number: int = 1
+    xcoms: dict[str, Any] = field(default_factory=dict)
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = value
+
+
+@dataclass
+class Ending:
+    """How a task ended."""
+
+    state: str
+    error: BaseException | None
+    result: Any
+    links: dict[str, str]
+    extra: dict[str, Any]
+    deferrals: int
+
+
+def context_of(task_id: str, **more: Any) -> dict[str, Any]:
+    return {
+        "ti": TaskInstance(task_id),
+        "outlet_events": defaultdict(lambda: SimpleNamespace(extra={})),
+        "dag_run": SimpleNamespace(run_type="manual"),
+        **more,
+    }
+
+
+def again(trigger: BaseTrigger) -> BaseTrigger:
+    """The trigger as another process makes it."""
+    path, kwargs = trigger.serialize()
+    module, _, name = path.rpartition(".")
+    made: BaseTrigger = getattr(__import__(module, fromlist=[name]), name)(**kwargs)
+    return made
+
+
+async def first_event(trigger: BaseTrigger) -> Any:
+    async for event in trigger.run():
+        return event.payload
+    raise AssertionError("the trigger ended without an event")
+
+
+def carry_out(operator: BaseOperator, context: dict[str, Any]) -> tuple[Any, int]:
+    """What the task returns, and how often it was deferred."""
+    deferrals = 0
+    seconds = operator.execution_timeout.total_seconds() if operator.execution_timeout else 0
+
+    def attempt(method: Any, *arguments: Any) -> Any:
+        if not seconds:
+            return method(*arguments)
+        with TimeoutPosix(seconds):
+            return method(*arguments)
+
+    step: tuple[Any, ...] = (operator.execute, context)
+    while True:
+        try:
+            return attempt(*step), deferrals
+        except TaskDeferred as deferred:
+            deferrals += 1
+            if deferred.timeout is None:
+                raise AssertionError("a deferral without a deadline") from deferred
+            event = asyncio.run(first_event(again(deferred.trigger)))
+            kwargs = {**(deferred.kwargs or {}), "event": event}
+            step = (operator.resume_execution, deferred.method_name, kwargs, context)
+
+
+def drive(operator: BaseOperator, context: dict[str, Any] | None = None) -> Ending:
+    """Carry a task out and say how it ended."""
+    context = context or context_of(operator.task_id)
+    result, error, deferrals = None, None, 0
+    try:
+        result, deferrals = carry_out(operator, context)
+    except BaseException as raised:
+        error = raised
+    links = {name: value for name, value in context["ti"].xcoms.items() if name.startswith("_link_")}
+    extra = dict(context["outlet_events"][OUTLET].extra) if context["outlet_events"] else {}
+    return Ending("failed" if error else "success", error, result, links, extra, deferrals)
