@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseHook
+from airflow.sdk.configuration import conf
 from pydantic import BaseModel, SecretStr
 
 from mz_orchestration.airflow.version_compat import AirflowNotFoundException
@@ -39,7 +40,7 @@ class Systems:
     :param object_store: the object store; None leaves it to boto3.
     :param snowflake: Snowflake.
     :param census: Census.
-    :param console_url: Materialize's console, if the connection names it.
+    :param console_url: Materialize's console, if the connection or Airflow's configuration names it.
     """
 
     materialize: MaterializeConfig | None = None
@@ -94,12 +95,13 @@ def _systems(found: Mapping[str, Connection]) -> Systems:
         return parse(found[system]) if system in found else None
 
     materialize = found.get("materialize")
+    console = "" if materialize is None else _extras(materialize, "console_url").get("console_url", "")
     return Systems(
         read("materialize", materialize_config),
         read("aws", object_store_config),
         read("snowflake", snowflake_config),
         read("census", census_config),
-        _extras(materialize, "console_url").get("console_url", "") if materialize is not None else "",
+        console or conf.get("materialize", "console_url", fallback=""),
     )
 
 

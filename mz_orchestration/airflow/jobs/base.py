@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
     from mz_orchestration.airflow.connections import Systems
+    from mz_orchestration.airflow.lineage import Lineage
     from mz_orchestration.errors import MzOrchestrationError
     from mz_orchestration.progress import Event
 
@@ -39,11 +40,24 @@ class Outcome:
     :param result: small values for XCom.
     :param extra: small values for asset events.
     :param links: addresses a person can look at, by the name of their link's class.
+    :param lineage: ``inputs`` and ``outputs`` in OpenLineage's names.
     """
 
     result: dict[str, Any]
     extra: dict[str, Any]
     links: Links = field(default_factory=dict)
+    lineage: Lineage = field(default_factory=dict)
+
+    def to_event(self) -> dict[str, Any]:
+        """Return it as a trigger's event carries it."""
+        return {"status": "success", **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_event(cls, event: Mapping[str, Any]) -> Self | None:
+        """Return what a trigger's event carries; None if that is no outcome."""
+        known = [each.name for each in dataclasses.fields(cls)]
+        found = {name: event[name] for name in known if isinstance(event.get(name), dict)}
+        return cls(**found) if event.get("status") == "success" and {"result", "extra"} <= set(found) else None
 
 
 class Job(ABC):

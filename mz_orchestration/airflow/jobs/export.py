@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mz_orchestration.airflow.jobs.base import Job, Links, Listener, Outcome
+from mz_orchestration.airflow.lineage import Dataset, files_dataset, materialize_dataset
 
 if TYPE_CHECKING:
     from mz_orchestration.airflow.connections import Systems
@@ -62,7 +63,8 @@ class ExportJob(Job):
     async def carry_out(self, systems: Systems, listener: Listener) -> Outcome:
         """Export; a finished run is returned as it is."""
         result = await self.export(systems, systems.store(), listener)
-        return Outcome(result.to_metadata(), extra_of(result), self.result_links(result, systems))
+        lineage = {"inputs": self.inputs(result, systems), "outputs": [files_dataset(result.manifest)]}
+        return Outcome(result.to_metadata(), extra_of(result), self.result_links(result, systems), lineage)
 
     async def export(self, systems: Systems, store: ObjectStore, listener: Listener) -> ExportResult:
         """The export alone, for jobs that go on with it."""
@@ -107,6 +109,10 @@ class ExportJob(Job):
         from mz_orchestration.validation import validated
 
         return validated(ExportPolicy, **self.policy)
+
+    def inputs(self, result: ExportResult, systems: Systems) -> list[Dataset]:
+        """What was read, in OpenLineage's names."""
+        return materialize_dataset(result.manifest, self.spec.get("query"), systems)
 
     def result_links(self, result: ExportResult, systems: Systems) -> Links:
         """Where the files of this run lie."""

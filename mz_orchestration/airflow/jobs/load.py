@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mz_orchestration.airflow.jobs.base import Job, Links, Listener, Outcome
+from mz_orchestration.airflow.lineage import Dataset, files_dataset, table_dataset
 
 if TYPE_CHECKING:
     from mz_orchestration.airflow.connections import Systems
@@ -50,7 +51,8 @@ class LoadJob(Job):
     async def carry_out(self, systems: Systems, listener: Listener) -> Outcome:
         """Load; what the table has had is returned as it is."""
         result = await self.load(systems, systems.store(), listener)
-        return Outcome(result.to_metadata(), extra_of(result), query_links(result.query_ids, systems))
+        lineage = {"inputs": [files_dataset(result.manifest)], "outputs": outputs(result, systems)}
+        return Outcome(result.to_metadata(), extra_of(result), query_links(result.query_ids, systems), lineage)
 
     async def load(self, systems: Systems, store: ObjectStore, listener: Listener) -> LoadResult:
         """The load alone, for jobs that go on from an export."""
@@ -108,6 +110,11 @@ def query_links(query_ids: tuple[str, ...], systems: Systems) -> Links:
 
     account = systems.snowflake.account if systems.snowflake is not None else None
     return {"SnowflakeQueryLink": query_url(query_ids[-1], account)} if query_ids else {}
+
+
+def outputs(result: LoadResult, systems: Systems) -> list[Dataset]:
+    """What was written, in OpenLineage's names."""
+    return [] if result.superseded else table_dataset(result.target, result.rows, systems)
 
 
 def extra_of(result: LoadResult) -> dict[str, Any]:

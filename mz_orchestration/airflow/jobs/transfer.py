@@ -64,6 +64,7 @@ class TransferJob(Job):
             {"export": export.to_metadata(), "load": load.to_metadata()},
             exports.extra_of(export) | loads.extra_of(load),
             links | loads.query_links(load.query_ids, systems),
+            {"inputs": self.export.inputs(export, systems), "outputs": loads.outputs(load, systems)},
         )
 
     def cancel(self, systems: Systems, listener: Listener) -> list[str]:

@@ -15,10 +15,12 @@ from mz_orchestration.airflow.exceptions import TaskKilledError, airflow_error, 
 from mz_orchestration.airflow.version_compat import AirflowFailException, AirflowTaskTimeout, TaskDeferralTimeout
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
     from mz_orchestration.airflow.connections import Systems
     from mz_orchestration.airflow.jobs.base import Job, Links, Listener, Outcome
+    from mz_orchestration.airflow.lineage import Lineage
     from mz_orchestration.progress import Event
 
 # Beyond the deadlines of the job itself.
@@ -45,6 +47,8 @@ class MaterializeJobOperator(BaseOperator):
 
     # The thread in which on_kill may interrupt the work, while there is any.
     _working_in: int | None = None
+    # What the task has read and written, once it has.
+    _lineage: Lineage | None = None
 
     def __init__(
         self,
@@ -82,16 +86,17 @@ class MaterializeJobOperator(BaseOperator):
             self._persist(context, job.links(systems))
         if self.deferrable and job.found_again:
             self._defer(job)
-        outcome = self._carry_out(job, systems, context)
-        return self._finish(context, outcome.result, outcome.extra, outcome.links)
+        return self._finish(context, self._carry_out(job, systems, context))
 
     def execute_complete(
         self, context: Context, event: Mapping[str, Any] | None, job: dict[str, Any]
     ) -> dict[str, Any]:
         """Return what the triggerer has come to, or fail with what it failed with."""
+        from mz_orchestration.airflow.jobs.base import Outcome
+
+        if event is not None and (outcome := Outcome.from_event(event)) is not None:
+            return self._finish(context, outcome)
         match event:
-            case {"status": "success", "result": dict(result), "extra": dict(extra), "links": dict(links)}:
-                return self._finish(context, result, extra, links)
             case {"status": "failed", "error": dict(error)}:
                 raise airflow_error(error)
             case {"status": "timeout"}:
@@ -159,14 +164,23 @@ class MaterializeJobOperator(BaseOperator):
             # Why the task ends matters more.
             self.log.error("What it runs could not be cancelled: %s", error)
 
-    def _finish(self, context: Context, result: dict[str, Any], extra: dict[str, Any], links: Links) -> dict[str, Any]:
-        self._persist(context, links)
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
+        """Return what was read and written, for the OpenLineage provider."""
+        if not self._lineage:
+            return None
+        from mz_orchestration.airflow.lineage import operator_lineage
+
+        return operator_lineage(self._lineage)
+
+    def _finish(self, context: Context, outcome: Outcome) -> dict[str, Any]:
+        self._persist(context, outcome.links)
+        self._lineage = outcome.lineage
         for outlet in self.outlets:
             if isinstance(outlet, Asset):
-                context["outlet_events"][outlet].extra.update(extra)
+                context["outlet_events"][outlet].extra.update(outcome.extra)
         if (state := _task_state(context)) is not None and self.on_clear == "again":
             state.set("generation", _number(state.get("generation")) + 1)
-        return result
+        return outcome.result
 
     def _persist(self, context: Context, links: Links) -> None:
         from mz_orchestration.airflow.links import LINKS

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.configuration import conf
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from mz_orchestration.airflow.connections import aresolve
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from mz_orchestration.airflow.connections import Systems
     from mz_orchestration.progress import Event
 
-# Seconds that a cancelled job gets to end: Airflow gives on_kill 30.
-_ENDS_WITHIN = 25.0
 
 # The jobs of this triggerer by what they are, so that a trigger that is handed back finds its own.
 _RUNNING: dict[str, _Work] = {}
@@ -55,8 +54,8 @@ class MaterializeJobTrigger(BaseTrigger):
         """
         Carry the job out and tell how it ended.
 
-        ``{"status": "success", "result": ..., "extra": ..., "links": ...}``, ``{"status": "failed", "error": ...}`` or
-        ``{"status": "timeout", "error": ...}``.
+        ``{"status": "success", "result": ..., ...}``, ``{"status": "failed", "error": ...}`` or
+        ``{"status": "timeout"}``.
         """
         try:
             job = job_from_dict(self.job)
@@ -98,7 +97,7 @@ class MaterializeJobTrigger(BaseTrigger):
             outcome = None
         if outcome is None:
             return {"status": "timeout"}
-        return {"status": "success", "result": outcome.result, "extra": outcome.extra, "links": outcome.links}
+        return outcome.to_event()
 
     def _log_event(self, event: Event) -> None:
         self.log.info("%s", event.line())
@@ -123,6 +122,6 @@ class _Work:
         self.cancelled = True
         self.background.cancel(why)
         try:
-            await asyncio.wait_for(self.background.ended(), _ENDS_WITHIN)
+            await asyncio.wait_for(self.background.ended(), conf.getfloat("materialize", "cancel_grace", fallback=25.0))
         except TimeoutError:
             return

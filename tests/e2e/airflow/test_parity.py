@@ -82,6 +82,24 @@ def test_transfers_that_succeed_and_are_repeated(environment: dict[str, str], va
 
 
 @MODES
+def test_lineage(environment: dict[str, str], vary: Vary) -> None:
+    operator = MaterializeToSnowflakeOperator(**vary(**EXPORT, **TARGET, table="DEMO.PUBLIC.LINEAGE"))
+    assert operator.get_openlineage_facets_on_complete(None) is None
+    rows = drive(operator).result["load"]["rows_loaded"]
+    lineage = operator.get_openlineage_facets_on_complete(None)
+    assert lineage is not None
+    (read,), (written,) = lineage.inputs, lineage.outputs
+    where = json.loads(environment["AIRFLOW_CONN_MATERIALIZE_DEFAULT"])
+    assert (read.namespace, read.name) == (
+        f"materialize://{where['host']}:{where['port']}",
+        "materialize.shop.customers",
+    )
+    assert written.name == "DEMO.PUBLIC.LINEAGE"
+    assert written.namespace == f"snowflake://{environment['SNOWFLAKE_ACCOUNT']}"
+    assert written.outputFacets["outputStatistics"].rowCount == rows
+
+
+@MODES
 def test_loads_of_a_manifest_by_other_strategies(environment: dict[str, str], vary: Vary) -> None:
     export = drive(MaterializeToS3Operator(**vary(**EXPORT)))
     table = f"DEMO.PUBLIC.PARITY_{uuid.uuid4().hex[:8]}"
