@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mz_orchestration.airflow.jobs.base import Job, Links, Listener, Outcome
@@ -44,7 +45,7 @@ class NodeJob(Job):
         from mz_orchestration.pipelines.planning import CheckNode, ExportNode, GroupNode, LoadNode, SyncNode
 
         needs: dict[str, str | None] = {"aws": self.aws_conn_id}
-        match self._node():
+        match self._node:
             case CheckNode() as node if node.export.checks.max_lag is None:
                 pass  # it reads records only
             case ExportNode() | GroupNode() | CheckNode():
@@ -60,14 +61,14 @@ class NodeJob(Job):
         from mz_orchestration.pipelines.planning import LoadNode
         from mz_orchestration.snowflake.session import require_connector
 
-        if isinstance(self._node(), LoadNode):
+        if isinstance(self._node, LoadNode):
             require_connector()
 
     def seconds(self) -> float:
         """The deadlines of the part's own actions."""
         from mz_orchestration.pipelines.planning import ExportNode, GroupNode, LoadNode, SyncNode
 
-        match self._node():
+        match self._node:
             case ExportNode() as node:
                 return node.spec.timeout
             case GroupNode() as node:
@@ -81,7 +82,7 @@ class NodeJob(Job):
 
     def links(self, systems: Systems) -> Links:
         """Those of the job that the part amounts to."""
-        job = self._like(self._node())
+        job = self._like(self._node)
         return {} if job is None or isinstance(job, LoadJob) else job.links(systems)
 
     async def carry_out(self, systems: Systems, listener: Listener) -> Outcome:
@@ -92,7 +93,7 @@ class NodeJob(Job):
         tools = Tools(
             systems.store(), systems.materialize, systems.snowflake, systems.census, on_event=listener.on_event
         )
-        result = await run_node(self._node(), self._plan(), self.run_key, tools)
+        result = await run_node(self._node, self._plan, self.run_key, tools)
         return Outcome(dict(result.metadata), dict(result.metadata))
 
     def cancel(self, systems: Systems, listener: Listener) -> list[str]:
@@ -101,7 +102,7 @@ class NodeJob(Job):
         from mz_orchestration.pipelines.nodes import own_run_key
         from mz_orchestration.pipelines.planning import GroupNode, LoadNode
 
-        node, plan = self._node(), self._plan()
+        node, plan = self._node, self._plan
         if isinstance(node, GroupNode):
             base, key = node.members[0].spec.base, own_run_key(node, plan, self.run_key)
             group = find_group(systems.store(), base, key)
@@ -129,7 +130,7 @@ class NodeJob(Job):
         from mz_orchestration.pipelines.nodes import base_of, own_run_key
         from mz_orchestration.pipelines.planning import ExportNode, SyncNode
 
-        plan = self._plan()
+        plan = self._plan
         match node:
             case ExportNode():
                 return self._export(node, own_run_key(node, plan, self.run_key))
@@ -152,6 +153,7 @@ class NodeJob(Job):
             self.aws_conn_id,
         )
 
+    @cached_property
     def _plan(self) -> Plan:
         from mz_orchestration.pipelines.planning import plan_pipeline
         from mz_orchestration.pipelines.spec import PipelineSpec
@@ -159,5 +161,6 @@ class NodeJob(Job):
 
         return plan_pipeline(validated(PipelineSpec, **self.pipeline))
 
+    @property
     def _node(self) -> Node:
-        return self._plan().node(self.node)
+        return self._plan.node(self.node)

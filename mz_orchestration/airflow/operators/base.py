@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.sdk import Asset, BaseOperator
+from airflow.sdk import Asset, AssetAlias, BaseOperator
 from airflow.sdk.configuration import conf
 
 from mz_orchestration.airflow.exceptions import TaskKilledError, airflow_error, as_airflow_errors
@@ -178,6 +178,9 @@ class MaterializeJobOperator(BaseOperator):
         for outlet in self.outlets:
             if isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra.update(outcome.extra)
+            elif isinstance(outlet, AssetAlias) and "path" in outcome.extra:
+                # Each run has a path of its own, which nobody knows when the DAG is written.
+                context["outlet_events"][outlet].add(Asset(outcome.extra["path"]), extra=outcome.extra)
         if (state := _task_state(context)) is not None and self.on_clear == "again":
             state.set("generation", _number(state.get("generation")) + 1)
         return outcome.result
@@ -186,7 +189,11 @@ class MaterializeJobOperator(BaseOperator):
         from mz_orchestration.airflow.links import LINKS
 
         for name, url in links.items():
-            LINKS[name].persist(context, url)
+            try:
+                LINKS[name].persist(context, url)
+            except Exception as error:
+                # A link is a comfort: nothing that is exported or loaded fails because of it.
+                self.log.warning("The link %s could not be stored: %s", LINKS[name].name, error)
 
     def _listener(self, context: Context) -> Listener:
         from mz_orchestration.airflow.jobs.base import Listener

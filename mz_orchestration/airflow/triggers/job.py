@@ -58,9 +58,7 @@ class MaterializeJobTrigger(BaseTrigger):
         ``{"status": "timeout"}``.
         """
         try:
-            job = job_from_dict(self.job)
-            systems = await aresolve(job.connections())
-            event = await self._carried_out(job, systems)
+            event = await self._carried_out(*(await self._prepared()))
         except MzOrchestrationError as error:
             event = failure_of(error)
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
@@ -71,9 +69,13 @@ class MaterializeJobTrigger(BaseTrigger):
             await self._work.cancel("a user of Airflow, who ended the task")
             return
         # Not begun here, but perhaps by a triggerer before this one.
-        job = job_from_dict(self.job)
-        systems = await aresolve(job.connections())
+        job, systems = await self._prepared()
         await in_daemon_thread(lambda: job.cancel(systems, Listener(self._log_event)))
+
+    async def _prepared(self) -> tuple[Job, Systems]:
+        # Whatever it imports to know what it needs, it does not import on the loop.
+        job, needs = await in_daemon_thread(lambda: (job := job_from_dict(self.job), job.connections()))
+        return job, await aresolve(needs)
 
     async def _carried_out(self, job: Job, systems: Systems) -> dict[str, Any]:
         key = json.dumps(self.job, sort_keys=True)

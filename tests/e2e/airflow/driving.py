@@ -33,6 +33,17 @@ class TaskInstance:
 
 
 @dataclass
+class OutletEvent:
+    """What operators use of the events of an outlet."""
+
+    extra: dict[str, Any] = field(default_factory=dict)
+    added: list[tuple[Asset, dict[str, Any]]] = field(default_factory=list)
+
+    def add(self, asset: Asset, extra: dict[str, Any]) -> None:
+        self.added.append((asset, extra))
+
+
+@dataclass
 class Ending:
     """How a task ended."""
 
@@ -47,7 +58,7 @@ class Ending:
 def context_of(task_id: str, **more: Any) -> dict[str, Any]:
     return {
         "ti": TaskInstance(task_id),
-        "outlet_events": defaultdict(lambda: SimpleNamespace(extra={})),
+        "outlet_events": defaultdict(OutletEvent),
         "dag_run": SimpleNamespace(run_type="manual"),
         **more,
     }

@@ -12,13 +12,17 @@ from typing import Any
 import psycopg
 import pytest
 import requests
+from airflow.sdk import AssetAlias
 
 from mz_orchestration.airflow.exceptions import RetryableError
 from mz_orchestration.airflow.operators.census import CensusSyncOperator
+from mz_orchestration.airflow.pipelines import MaterializePipelineOperator
 from mz_orchestration.airflow.transfers.export_to_snowflake import MaterializeExportToSnowflakeOperator
 from mz_orchestration.airflow.transfers.materialize_to_s3 import MaterializeToS3Operator
 from mz_orchestration.airflow.transfers.materialize_to_snowflake import MaterializeToSnowflakeOperator
 from mz_orchestration.airflow.version_compat import AirflowFailException, AirflowTaskTimeout
+from mz_orchestration.pipelines.nodes import kind_of
+from mz_orchestration.pipelines.reading import parse_pipeline
 
 from .driving import OUTLET, context_of, drive
 
@@ -79,6 +83,15 @@ def test_transfers_that_succeed_and_are_repeated(environment: dict[str, str], va
     assert (second.result["export"]["repeated"], second.result["load"]["repeated"]) == (1, 1)
     assert first.extra == second.extra
     assert first.extra["manifest"] == first.result["export"]["manifest"]
+
+
+@MODES
+def test_an_alias_stands_for_the_path_of_the_run(environment: dict[str, str], vary: Vary) -> None:
+    alias, context = AssetAlias("exported"), context_of("task")
+    ending = drive(MaterializeToS3Operator(**vary(**EXPORT) | {"outlets": [alias]}), context)
+    ((asset, extra),) = context["outlet_events"][alias].added
+    assert asset.uri.rstrip("/") == ending.result["path"].rstrip("/")
+    assert extra["manifest"] == ending.result["manifest"]
 
 
 @MODES
@@ -212,3 +225,38 @@ def test_a_backfill_is_refused_unless_it_is_asked_for(environment: dict[str, str
     assert type(refused.error) is AirflowFailException
     assert "allow_backfill" in str(refused.error)
     assert drive(MaterializeToS3Operator(**vary(**EXPORT, allow_backfill=True)), backfill()).state == "success"
+
+
+PIPELINE = """
+name: parity
+defaults:
+  to: s3://mz-exports/parity-pipeline/
+  connection: local_s3
+exports:
+  - object: shop.customers
+    checks: {min_rows: 1}
+loads:
+  - export: shop.customers
+    stage: DEMO.PUBLIC.MZ_STAGE
+    table: DEMO.PUBLIC.PARITY_PIPELINE
+syncs:
+  - sync: 2
+    after: [shop.customers]
+retention:
+  keep_last: 3
+"""
+
+
+@MODES
+def test_every_part_of_a_pipeline(environment: dict[str, str], vary: Vary, deferrable: bool) -> None:
+    plan = parse_pipeline(PIPELINE, source="parity.yaml")
+    arguments = vary()
+    endings = {
+        node.name: drive(MaterializePipelineOperator(**{**arguments, "plan": plan, "node": node.name}))
+        for node in plan.nodes
+    }
+    assert {name: str(each.error) for name, each in endings.items() if each.error} == {}
+    assert {each.deferrals for each in endings.values()} == {int(deferrable)}
+    assert {kind_of(node) for node in plan.nodes} == {"export", "check", "load", "sync", "retention"}
+    assert endings["load DEMO.PUBLIC.PARITY_PIPELINE"].result["rows_loaded"] > 0
+    assert endings["load DEMO.PUBLIC.PARITY_PIPELINE"].extra["rows_loaded"] > 0
