@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from mz_orchestration.exports.verify import VerifyLevel
-from mz_orchestration.materialize.session import Reading, Session, SessionIdentity
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.progress import Progress
 from mz_orchestration.runs.record import GroupEntry
+
+if TYPE_CHECKING:
+    # Reading a pipeline file, as DAG files do over and over, must not cost an import of psycopg.
+    from mz_orchestration.materialize.session import Reading, Session, SessionIdentity
 
 
 class ExportStep(StrEnum):

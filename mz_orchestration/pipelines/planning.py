@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from psycopg import sql
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
@@ -261,6 +260,8 @@ def _as_object(name: str) -> str:
     try:
         parse_object_name(name)
     except ValueError:
+        from psycopg import sql
+
         return sql.Identifier(name).as_string()
     return name
 
@@ -275,6 +276,8 @@ def _filtered(object: str, where: str) -> str:
 
     # As a column, it must stand by itself: a condition cannot close a parenthesis that it did not open.
     refuse_unsafe_query(f"SELECT {where}")
+    from psycopg import sql
+
     name = sql.Identifier(*parse_object_name(object))
     # The line break ends a comment that the condition may end with.
     return sql.SQL("SELECT * FROM {} WHERE ({}\n)").format(name, sql.SQL(where)).as_string()
