@@ -1,11 +1,12 @@
 # Everything happens in .venv, which these targets make themselves.
 #
 #   make demo          a pipeline on this machine, from nothing (KEEP=1 leaves the stack up)
+#   make airflow       Airflow with the example DAGs beside the local stack, until Ctrl-C
 #   make test          all tests, over the embedded local stack, under both majors of the Snowflake connector
 #   make install       everything, editable, into .venv
 #   make soak          exports and loads killed at random moments, hundreds of times (KILLS=300)
 #   make bench         exports beside a script of the bare commands; bench-waits: waits and verification beside peers
-#   make test-matrix   the fast tests under each Python 3.11 to 3.13 found here
+#   make test-matrix   the fast tests under each Python 3.11 to 3.13 found here, the provider's under Airflow 3.1
 #   make lint          ruff, mypy, the import contracts
 #   make clean         removes what these targets made
 
@@ -23,12 +24,16 @@ export DO_NOT_TRACK := 1
 export AWS_EC2_METADATA_DISABLED := true
 export SNOWFLAKE_DISABLE_PLATFORM_DETECTION := true
 
-.PHONY: install demo test test-account test-matrix test-connector lint format constraints schema soak bench bench-waits clean
+.PHONY: install demo airflow test test-account test-matrix test-floor test-connector lint format constraints schema soak bench bench-waits clean
 
 install: $(VENV)/.everything
 
 demo: $(VENV)/.demo
 	$(BIN)/mz-orchestration local demo $(if $(KEEP),--keep)
+
+# Airflow beside the local stack, with the example DAGs, until Ctrl-C.
+airflow: $(VENV)/.everything
+	$(BIN)/mz-orchestration local airflow
 
 # Two at a time, each with a stack of its own.
 test: $(VENV)/.everything test-connector
@@ -76,7 +81,19 @@ test-connector: $(VENV)/.everything .venv-connector4/.ready
 	MZ_LOCAL_SERVER_PYTHON=$(CURDIR)/$(BIN)/python \
 		.venv-connector4/bin/python -m pytest $(ARGS) tests/contract/local_snowflake tests/contract/snowflake
 
-test-matrix: $(BIN)/uv
+# The oldest Airflow that is supported, with what there was when it came out.
+.venv-airflow31/.ready: $(BIN)/uv constraints-airflow31.txt
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-airflow31
+	$(BIN)/uv pip install --quiet --python .venv-airflow31/bin/python --constraint constraints-airflow31.txt \
+		'apache-airflow<3.2' apache-airflow-providers-common-sql boto3 httpx psycopg[binary] pyarrow pydantic pyyaml \
+		rich typer jsonschema pytest pytest-timeout
+	$(BIN)/uv pip install --quiet --python .venv-airflow31/bin/python --no-deps --editable .
+	@touch $@
+
+test-floor: .venv-airflow31/.ready
+	.venv-airflow31/bin/python -m pytest $(ARGS) tests/unit/airflow
+
+test-matrix: $(BIN)/uv test-floor
 	@for version in 3.11 3.12 3.13; do \
 		$(BIN)/uv python find --no-python-downloads $$version >/dev/null 2>&1 || { echo "Python $$version is not here"; continue; }; \
 		echo "== Python $$version" && \
@@ -116,6 +133,6 @@ bench-waits: $(VENV)/.everything .venv-peers/.ready
 	$(BIN)/python benchmarks/waits.py --peers .venv-peers/bin/python
 
 clean:
-	rm -rf $(VENV) .venv-connector4 .venv-peers .venv-3.* .mz-local .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf $(VENV) .venv-connector4 .venv-airflow31 .venv-peers .venv-3.* .mz-local .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache *.egg-info build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

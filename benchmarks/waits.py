@@ -144,9 +144,10 @@ def measure(case: Case, peers: str) -> dict[str, float]:
     with stub_process() as stub:
         case.lay_out(stub)
         stub.requests(anew=True)
-        connection = f"aws://bench:bench@/?endpoint_url={stub.url}&region_name=us-east-1"
-        extra = {} if case.ours else {"AIRFLOW_CONN_AWS_DEFAULT": connection}
-        with waiter(case.command(peers), {**stub.environment, **extra}) as child:
+        place = {"endpoint_url": stub.url, "region_name": "us-east-1"}
+        connection = {"conn_type": "aws", "login": "bench", "password": "bench", "extra": place}
+        environment = {**stub.environment, "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(connection)}
+        with waiter(case.command(peers), environment) as child:
             idle = child.answer()
             began = time.monotonic()
             while not case.started(stub):
@@ -211,17 +212,17 @@ def summary(case: Case, answers: list[dict[str, float]]) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def main(case_type: type[Case], cases: list[str], output: str) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", required=True, help="the Python of the environment of constraints-peers.txt")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--cases", nargs="+", default=CASES, metavar="KIND:WAITS[:RUNS]")
-    parser.add_argument("--output", type=Path, default=HERE / "results-waits.json")
+    parser.add_argument("--cases", nargs="+", default=cases, metavar="KIND:WAITS[:RUNS]")
+    parser.add_argument("--output", type=Path, default=HERE / output)
     arguments = parser.parse_args()
     runs: dict[Case, list[dict[str, float]]] = {}
     at_most: dict[Case, int] = {}
     for kind, n, *limit in (text.split(":") for text in arguments.cases):
-        case = Case(kind, int(n))
+        case = case_type(kind, int(n))
         runs[case], at_most[case] = [], int(limit[0]) if limit else arguments.runs
     results = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
     results |= {"machine": describe_machine(arguments.peers), "poll_s": POLL, "window_s": WINDOW}
@@ -237,4 +238,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(Case, CASES, "results-waits.json")

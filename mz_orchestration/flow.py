@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, Self, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 # Seconds between looks at signals: one that another thread was hit by does not wake a thread that waits for good.
 _LISTEN_EVERY = 0.2
+# Seconds for a thread to begin.
+_BEGINS_WITHIN = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,17 +175,21 @@ class Background(Generic[T]):
     It outlives whoever waits for it, so that leaving is one thing and cancelling another.
 
     Args:
-        main: What to run; it begins at once.
+        main: What to run, once it is started.
     """
 
     def __init__(self, main: Coroutine[Any, Any, T]) -> None:
+        self._main = main
         self._outcome: Future[T] = Future()
         self._outcome.set_running_or_notify_cancel()  # whoever stops waiting for it must not cancel it
         self._running: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = Future()
 
+    def start(self) -> Self:
+        """Begin."""
+
         async def body() -> T:
             self._running.set_result((asyncio.get_running_loop(), asyncio.current_task()))
-            return await main
+            return await self._main
 
         def work() -> None:
             try:
@@ -193,6 +199,7 @@ class Background(Generic[T]):
 
         context = contextvars.copy_context()
         threading.Thread(target=context.run, args=(work,), name="coroutine", daemon=True).start()
+        return self
 
     @property
     def done(self) -> bool:
@@ -211,14 +218,23 @@ class Background(Generic[T]):
         """What it returned, once it has ended; raises what it raised."""
         return self._outcome.result()
 
-    def cancel(self, why: str) -> None:
-        """Ask it to clean up and end, for a reason that the record of what it does will name; returns at once."""
+    def cancel(self, why: str) -> bool:
+        """Ask it to clean up and end, for a reason that the record of what it does will name; does not wait for that.
+
+        Returns:
+            Whether it was there to be asked; it is not if it has ended, or its start was interrupted.
+        """
         if self.done:
-            return
-        loop, task = self._running.result()
+            return False
+        try:
+            loop, task = self._running.result(timeout=_BEGINS_WITHIN)
+        except TimeoutError:
+            self._main.close()
+            return False
         if task is not None:
             with suppress(RuntimeError):  # the loop has ended meanwhile
                 loop.call_soon_threadsafe(task.cancel, why)
+        return True
 
 
 def run_coroutine(main: Coroutine[Any, Any, T]) -> T:
@@ -229,11 +245,12 @@ def run_coroutine(main: Coroutine[Any, Any, T]) -> T:
     """
     work = Background(main)
     try:
+        work.start()
         while not work.wait(_LISTEN_EVERY):
             pass
         return work.result()
     except BaseException as error:
-        if not work.done:
-            work.cancel(type(error).__name__)
+        # Whoever interrupts may do so before the thread has begun.
+        if work.cancel(type(error).__name__):
             work.wait()
         raise

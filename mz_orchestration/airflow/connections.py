@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseHook
-from airflow.sdk.configuration import conf
 from pydantic import BaseModel, SecretStr
 
-from mz_orchestration.airflow.version_compat import AirflowNotFoundException
+from mz_orchestration.airflow.version_compat import AirflowNotFoundException, conf
 from mz_orchestration.errors import ConfigurationError
 from mz_orchestration.validation import validated
 

@@ -6,12 +6,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from mz_orchestration import errors
 from mz_orchestration.airflow.version_compat import AirflowException, AirflowFailException
 from mz_orchestration.errors import MzOrchestrationError
 
 
 class RetryableError(AirflowException):
     """The task may succeed later without a change, so its ``retries`` apply."""
+
+
+class UnavailableSystemError(RetryableError):
+    """A system could not be reached or asked us to come back later: worth a longer pause before the retry."""
 
 
 class TaskKilledError(BaseException):
@@ -38,7 +43,11 @@ def as_airflow_errors() -> Iterator[None]:
 def airflow_error(error: Mapping[str, Any]) -> AirflowException:
     """Airflow's exception for one of the core's errors, as ``MzOrchestrationError.to_dict`` has it.
 
-    :param error: with ``message``, ``hint`` and ``retryable``.
+    :param error: with ``type``, ``message``, ``hint`` and ``retryable``.
     """
-    kind: type[AirflowException] = RetryableError if error.get("retryable") else AirflowFailException
+    kind: type[AirflowException] = AirflowFailException
+    if error.get("retryable"):
+        # By name: from a triggerer, it comes as JSON.
+        family = getattr(errors, str(error.get("type")), MzOrchestrationError)
+        kind = UnavailableSystemError if issubclass(family, errors.UnavailableError) else RetryableError
     return kind(f"{error.get('message', 'It failed.')} {error.get('hint', '')}".rstrip())

@@ -4,73 +4,106 @@ from __future__ import annotations
 
 from typing import Any
 
+_HOME = "mz_orchestration.airflow"
+_ASSETS = f"{_HOME}.assets.materialize"
+_CLOUD_CONSOLE = "https://console.materialize.com/"
+
 
 def get_provider_info() -> dict[str, Any]:
     """The provider's metadata, in the shape of Airflow's ``provider_info.schema.json``."""
     from mz_orchestration import __version__
 
-    home = "mz_orchestration.airflow"
     return {
         "package-name": "mz-orchestration",
         "name": "Materialize",
-        "description": "Verified exports from Materialize to object stores and Snowflake.",
+        "description": "Verified exports from Materialize to object stores and Snowflake, and runs of Census syncs.",
         "versions": [__version__],
         "integrations": [
-            {
-                "integration-name": "Materialize",
-                "external-doc-url": "https://materialize.com/docs/",
-                "tags": ["service"],
-            },
-            {
-                "integration-name": "Snowflake",
-                "external-doc-url": "https://docs.snowflake.com/",
-                "tags": ["service"],
-            },
+            _integration("Materialize", "https://materialize.com/docs/"),
+            _integration("Amazon S3", "https://docs.aws.amazon.com/s3/", "aws"),
+            _integration("Snowflake", "https://docs.snowflake.com/"),
+            _integration("Census", "https://docs.getcensus.com/"),
         ],
-        "hooks": [{"integration-name": "Materialize", "python-modules": [f"{home}.hooks.materialize"]}],
-        "operators": [{"integration-name": "Materialize", "python-modules": [f"{home}.pipelines"]}],
+        "hooks": [_modules("Materialize", "hooks.materialize"), _modules("Census", "hooks.census")],
+        "operators": [
+            _modules("Materialize", "pipelines"),
+            _modules("Amazon S3", "operators.delete_export"),
+            _modules("Census", "operators.census"),
+        ],
+        "sensors": [_modules("Amazon S3", "sensors.s3")],
+        "triggers": [
+            _modules("Materialize", "triggers.job"),
+            _modules("Amazon S3", "triggers.sentinel", "triggers.sentinel_events", "triggers.sentinel_queue"),
+        ],
         "transfers": [
-            {
-                "source-integration-name": "Materialize",
-                "target-integration-name": "Snowflake",
-                "python-module": f"{home}.transfers.materialize_to_snowflake",
-            }
+            _transfer("Materialize", "Amazon S3", "materialize_to_s3"),
+            _transfer("Amazon S3", "Snowflake", "export_to_snowflake"),
+            _transfer("Materialize", "Snowflake", "materialize_to_snowflake"),
         ],
         "connection-types": [
+            _connection_type("materialize", "Materialize", "hooks.materialize.MaterializeHook"),
+            _connection_type("census", "Census", "hooks.census.CensusHook"),
+        ],
+        "extra-links": [
+            f"{_HOME}.links.{link}"
+            for link in ("MaterializeConsoleLink", "ExportFolderLink", "SnowflakeQueryLink", "CensusSyncLink")
+        ],
+        "asset-uris": [
             {
-                "connection-type": "materialize",
-                "hook-class-name": f"{home}.hooks.materialize.MaterializeHook",
-                "hook-name": "Materialize",
-                "ui-field-behaviour": {
-                    "hidden-fields": [],
-                    "relabeling": {"schema": "Database", "login": "User"},
-                    "placeholders": {"port": "6875", "schema": "materialize", "login": "materialize"},
-                },
-                "conn-fields": {
-                    "cluster": {
-                        "label": "Cluster",
-                        "description": "Cluster that statements run on.",
-                        "schema": {"type": ["string", "null"]},
+                "schemes": ["materialize"],
+                "handler": f"{_ASSETS}.sanitize_uri",
+                "factory": f"{_ASSETS}.create_asset",
+                "to_openlineage_converter": f"{_ASSETS}.convert_asset_to_openlineage",
+            }
+        ],
+        "config": {
+            "materialize": {
+                "description": "Settings of the provider for Materialize.",
+                "options": {
+                    "console_url": {
+                        "description": "Address of Materialize's console, which tasks link to where their connection "
+                        f"names none. Without it only tasks of Materialize Cloud link, to {_CLOUD_CONSOLE}",
+                        "version_added": __version__,
+                        "type": "string",
+                        "example": "https://console.example.com/",
+                        "default": "",
                     },
-                    "sslmode": {
-                        "label": "SSL mode",
-                        "description": "As in libpq; require or stricter for Materialize Cloud.",
-                        "schema": {
-                            "type": ["string", "null"],
-                            "enum": ["disable", "prefer", "require", "verify-ca", "verify-full"],
-                        },
-                    },
-                    "sslrootcert": {
-                        "label": "Root certificate",
-                        "description": "Path of the certificate authorities' file.",
-                        "schema": {"type": ["string", "null"]},
-                    },
-                    "connect_timeout": {
-                        "label": "Connect timeout",
-                        "description": "Seconds.",
-                        "schema": {"type": ["integer", "null"], "minimum": 1},
+                    "cancel_grace": {
+                        "description": "Seconds that a deferred task which a user has ended gets to cancel what it "
+                        "runs. Keep it below [triggerer] on_kill_timeout.",
+                        "version_added": __version__,
+                        "type": "float",
+                        "example": None,
+                        "default": "25",
                     },
                 },
             }
-        ],
+        },
+    }
+
+
+def _integration(name: str, url: str, tag: str = "service") -> dict[str, Any]:
+    return {"integration-name": name, "external-doc-url": url, "tags": [tag]}
+
+
+def _modules(integration: str, *modules: str) -> dict[str, Any]:
+    return {"integration-name": integration, "python-modules": [f"{_HOME}.{module}" for module in modules]}
+
+
+def _transfer(source: str, target: str, module: str) -> dict[str, Any]:
+    return {
+        "source-integration-name": source,
+        "target-integration-name": target,
+        "python-module": f"{_HOME}.transfers.{module}",
+    }
+
+
+def _connection_type(connection_type: str, name: str, hook: str) -> dict[str, Any]:
+    from mz_orchestration.airflow.hooks.forms import FORMS
+
+    return {
+        "connection-type": connection_type,
+        "hook-class-name": f"{_HOME}.{hook}",
+        "hook-name": name,
+        **FORMS[connection_type],
     }

@@ -25,6 +25,11 @@ except ImportError:  # before 3.2
         TaskDeferred,
     )
 
+try:
+    from airflow.sdk.configuration import conf
+except ImportError:  # before 3.2
+    from airflow.configuration import conf
+
 __all__ = [
     "AirflowException",
     "AirflowFailException",
@@ -34,4 +39,5 @@ __all__ = [
     "AirflowTaskTimeout",
     "TaskDeferralTimeout",
     "TaskDeferred",
+    "conf",
 ]

@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 it failed or, for ``status`` and ``env``, nothing is runni
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -161,6 +162,52 @@ def down(dir: Dir = DEFAULT_DIR) -> None:
     with _plain_errors():
         was_running = stop(dir)
         typer.echo("Stopped." if was_running else f"Not running in {dir.resolve()}.")
+
+
+@app.command()
+def airflow(
+    dir: Dir = DEFAULT_DIR,
+    dags: Annotated[Path, typer.Option("--dags", help="Folder of DAG files.", file_okay=False)] = Path("dags"),
+    port_base: Annotated[
+        int,
+        typer.Option(
+            "--port-base", min=0, max=65532, help="Ports of the stack, if it is not up yet; 0 takes free ones."
+        ),
+    ] = 16875,
+    rows: Annotated[int, typer.Option(min=0, help="Order lines to make, if the stack is not up yet.")] = 10_000,
+) -> None:
+    """Run Airflow on SQLite beside the stack, with its connections, until Ctrl-C. Starts the stack if it is not up."""
+    from mz_orchestration.local.airflow import LocalAirflow
+    from mz_orchestration.local.environment import environment
+    from mz_orchestration.local.errors import NotRunning
+    from mz_orchestration.local.seed import seed_shop
+    from mz_orchestration.local.stack import running, start_detached, stop
+
+    def terminated(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    with _plain_errors():
+        # What is started here is stopped here, however this ends.
+        signal.signal(signal.SIGTERM, terminated)
+        started = False
+        try:
+            try:
+                state = running(dir)
+            except NotRunning:
+                typer.echo(f"Starting the local stack in {dir} …")
+                state = start_detached(dir, port_base=port_base)
+                started = True
+                seed_shop(state, rows=rows, seed=1, report=lambda relation, count, seconds: None)
+            with LocalAirflow(dir / "airflow", dags, environment(state)) as here:
+                here.start(say=typer.echo)
+                typer.echo(f"Airflow is up at {here.url} (no password; reachable from this machine only).")
+                typer.echo(f"  DAGs   {dags.resolve()}\n  log    {here.log}\nCtrl-C stops it.")
+                here.wait()
+        except KeyboardInterrupt:
+            typer.echo("Stopped.")
+        finally:
+            if started:
+                stop(dir)
 
 
 class Faulty(StrEnum):

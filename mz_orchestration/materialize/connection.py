@@ -42,6 +42,19 @@ def connect(config: MaterializeConfig, *, application_name: str = "") -> psycopg
         CredentialsError: It refused the user or password.
         NotFoundError: There is no such cluster.
     """
+    try:
+        connection = psycopg.connect(**connect_arguments(config, application_name))
+        if config.cluster is not None:
+            _use_cluster(connection, config.cluster)
+    except psycopg.OperationalError as error:
+        raise not_connected(error) from None
+    except psycopg.Error as error:
+        raise refused(error) from None
+    return connection
+
+
+def connect_arguments(config: MaterializeConfig, application_name: str = "") -> dict[str, Any]:
+    """What psycopg's ``connect`` is called with, synchronous or not; it holds the password."""
     given: dict[str, Any] = {
         "host": config.host,
         "port": config.port,
@@ -52,27 +65,19 @@ def connect(config: MaterializeConfig, *, application_name: str = "") -> psycopg
         "sslmode": config.sslmode,
         "sslrootcert": config.sslrootcert,
     }
-    try:
-        connection = psycopg.connect(
-            **{name: value for name, value in given.items() if value is not None},
-            autocommit=True,
-            # Server-side prepared statements save nothing here and complicate what Materialize sees.
-            prepare_threshold=None,
-            application_name=application_name or f"mz-orchestration {__version__}",
-            connect_timeout=config.connect_timeout,
-            # Nothing is sent during a long COPY: keepalives stop load balancers from dropping the connection.
-            keepalives=1,
-            keepalives_idle=30,
-            keepalives_interval=10,
-            keepalives_count=6,
-        )
-        if config.cluster is not None:
-            _use_cluster(connection, config.cluster)
-    except psycopg.OperationalError as error:
-        raise not_connected(error) from None
-    except psycopg.Error as error:
-        raise refused(error) from None
-    return connection
+    return {
+        **{name: value for name, value in given.items() if value is not None},
+        "autocommit": True,
+        # Server-side prepared statements save nothing here and complicate what Materialize sees.
+        "prepare_threshold": None,
+        "application_name": application_name or f"mz-orchestration {__version__}",
+        "connect_timeout": config.connect_timeout,
+        # Nothing is sent during a long COPY: keepalives stop load balancers from dropping the connection.
+        "keepalives": 1,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 6,
+    }
 
 
 def _use_cluster(connection: psycopg.Connection[Any], name: str) -> None:

@@ -9,10 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk import Asset, AssetAlias, BaseOperator
-from airflow.sdk.configuration import conf
 
 from mz_orchestration.airflow.exceptions import TaskKilledError, airflow_error, as_airflow_errors
-from mz_orchestration.airflow.version_compat import AirflowFailException, AirflowTaskTimeout, TaskDeferralTimeout
+from mz_orchestration.airflow.version_compat import AirflowFailException, AirflowTaskTimeout, TaskDeferralTimeout, conf
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -89,7 +88,7 @@ class MaterializeJobOperator(BaseOperator):
         return self._finish(context, self._carry_out(job, systems, context))
 
     def execute_complete(
-        self, context: Context, event: Mapping[str, Any] | None, job: dict[str, Any]
+        self, context: Context, event: Mapping[str, Any] | None, job: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """Return what the triggerer has come to, or fail with what it failed with."""
         from mz_orchestration.airflow.jobs.base import Outcome
@@ -100,7 +99,7 @@ class MaterializeJobOperator(BaseOperator):
             case {"status": "failed", "error": dict(error)}:
                 raise airflow_error(error)
             case {"status": "timeout"}:
-                self._cancel(job)
+                self._cancel(job or self._own_job(context))
                 raise AirflowTaskTimeout(f"{self.task_id} did not end in time and was cancelled.")
         raise AirflowFailException(f"The trigger answered {event!r}, which says nothing about how the job ended.")
 
@@ -109,9 +108,7 @@ class MaterializeJobOperator(BaseOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout:
-            with as_airflow_errors():
-                job = self.job(self._run_key(context))
-            self._cancel(job.to_dict())
+            self._cancel(self._own_job(context))
             raise
 
     def on_kill(self) -> None:
@@ -149,6 +146,10 @@ class MaterializeJobOperator(BaseOperator):
             kwargs={"job": data},
             timeout=time + _TRIGGERER_AWAY,
         )
+
+    def _own_job(self, context: Context) -> dict[str, Any]:
+        with as_airflow_errors():
+            return self.job(self._run_key(context)).to_dict()
 
     def _cancel(self, data: dict[str, Any]) -> None:
         """Make sure that nothing of a job is left running, whoever began it."""

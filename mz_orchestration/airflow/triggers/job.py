@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.configuration import conf
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from mz_orchestration.airflow.connections import aresolve
 from mz_orchestration.airflow.jobs.base import Job, Listener, Outcome, failure_of, job_from_dict
+from mz_orchestration.airflow.version_compat import conf
 from mz_orchestration.errors import MzOrchestrationError
 from mz_orchestration.flow import Background, in_daemon_thread
 
@@ -117,7 +117,7 @@ class _Work:
 
         _RUNNING[key] = self
         self.cancelled = False
-        self.background = Background(main())
+        self.background = Background(main()).start()
 
     async def cancel(self, why: str) -> None:
         """Cancel it and give it some time to end."""

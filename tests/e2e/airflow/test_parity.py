@@ -14,7 +14,7 @@ import pytest
 import requests
 from airflow.sdk import AssetAlias
 
-from mz_orchestration.airflow.exceptions import RetryableError
+from mz_orchestration.airflow.exceptions import RetryableError, UnavailableSystemError
 from mz_orchestration.airflow.operators.census import CensusSyncOperator
 from mz_orchestration.airflow.pipelines import MaterializePipelineOperator
 from mz_orchestration.airflow.transfers.export_to_snowflake import MaterializeExportToSnowflakeOperator
@@ -145,7 +145,7 @@ def test_a_sync_without_a_record_stays_in_the_worker(environment: dict[str, str]
         ({"object": "shop.nothing"}, AirflowFailException, "unknown catalog item"),
         ({"to": "s3://no-such-bucket-here/x/"}, AirflowFailException, "no-such-bucket-here"),
         ({"materialize_conn_id": "nowhere"}, AirflowFailException, "There is no Airflow connection 'nowhere'"),
-        ({"materialize_conn_id": "closed"}, RetryableError, "Materialize cannot be reached"),
+        ({"materialize_conn_id": "closed"}, UnavailableSystemError, "Materialize cannot be reached"),
         ({"query": SLOW, "object": "parity_slow", "export_timeout": 1}, RetryableError, "longer than 1 seconds"),
     ],
     ids=["object", "bucket", "connection", "unreachable", "deadline"],

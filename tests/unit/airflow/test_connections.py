@@ -20,7 +20,8 @@ MINE = {"host": "h", "login": "me"}
 
 def connection(extra: Any = None, **fields: Any) -> Connection:
     text = extra if isinstance(extra, str) or extra is None else json.dumps(extra)
-    return Connection(conn_id="mine", extra=text, **fields)
+    # Airflow 3.1 wants the type.
+    return Connection(conn_id="mine", extra=text, **{"conn_type": "generic", **fields})
 
 
 def test_materialize() -> None:
