@@ -212,7 +212,10 @@ class Background(Generic[T]):
 
     async def ended(self) -> None:
         """Wait on the running event loop until it has ended, however; cancelling the wait leaves it alone."""
-        await asyncio.wait([asyncio.wrap_future(self._outcome)])
+        ended = asyncio.wrap_future(self._outcome)
+        # Whoever wants its error asks for the result; asyncio would complain that nobody looked.
+        ended.add_done_callback(lambda future: future.cancelled() or future.exception())
+        await asyncio.wait([ended])
 
     def result(self) -> T:
         """What it returned, once it has ended; raises what it raised."""

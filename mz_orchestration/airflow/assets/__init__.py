@@ -1,0 +1,1 @@
+"""Assets: what lies in Materialize, named as Airflow and OpenLineage name data."""

@@ -1,0 +1,60 @@
+"""What a DAG processor, a triggerer and a scheduler pay for importing the provider; each in a fresh process."""
+
+from __future__ import annotations
+
+import json
+import os
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mz_orchestration.airflow
+
+HEAVY = ["boto3", "botocore", "duckdb", "httpx", "moto", "psycopg", "pyarrow", "snowflake", "sqlglot", "aiobotocore"]
+# Run by jobs only, and imported by them alone.
+INSIDE_JOBS = {"mz_orchestration.airflow.hooks.materialize_async"}
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages(mz_orchestration.airflow.__path__, "mz_orchestration.airflow.")
+    if module.name not in INSIDE_JOBS
+)
+# Airflow's own may load some: only what the module adds counts.
+CODE = """
+import importlib, json, sys
+import airflow.sdk, airflow.triggers.base
+from airflow.sdk import DAG, Asset, BaseHook, BaseOperator, BaseOperatorLink, BaseSensorOperator, task
+known = set(sys.modules)
+added = {{}}
+for name in {modules!r}:
+    importlib.import_module(name)
+    added[name] = [heavy for heavy in {heavy!r} if heavy in sys.modules and heavy not in known]
+print(json.dumps(added))
+"""
+
+
+def added(modules: list[str], home: Path) -> dict[str, list[str]]:
+    """Which heavy packages each of some modules is the first to load, in this order."""
+    done = subprocess.run(
+        [sys.executable, "-c", CODE.format(modules=modules, heavy=HEAVY)],
+        env={**os.environ, "AIRFLOW_HOME": str(home), "PYTHONWARNINGS": "ignore"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, list[str]] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def test_no_module_loads_a_client(tmp_path: Path) -> None:
+    assert "mz_orchestration.airflow.transfers.materialize_to_s3" in MODULES
+    assert {name: heavy for name, heavy in added(MODULES, tmp_path).items() if heavy} == {}
+
+
+@pytest.mark.parametrize("heavy", ["boto3", "psycopg"])
+def test_what_is_loaded_is_noticed(heavy: str, tmp_path: Path) -> None:
+    assert heavy in added([heavy], tmp_path)[heavy]
