@@ -1,4 +1,4 @@
-"""What `waits.py` and `events.py` write down: the machine and the versions, and their tables."""
+"""What the benchmarks beside peers write down: the machine and the versions, and tables."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import subprocess
 from importlib.metadata import version
 from typing import Any
 
-_OURS = ("boto3", "botocore", "moto")
-_PEERS = ("apache-airflow-providers-amazon", "apache-airflow-core", "apache-airflow-task-sdk", "aiobotocore", "boto3")
+_OURS = ("boto3", "botocore", "moto", "pyarrow", "psycopg", "apache-airflow-core", "apache-airflow-task-sdk")
+_PEERS = (
+    *("apache-airflow-providers-amazon", "apache-airflow-providers-snowflake", "apache-airflow-providers-postgres"),
+    *("apache-airflow-core", "apache-airflow-task-sdk", "aiobotocore", "boto3", "pandas", "snowflake-connector-python"),
+)
 _ASK = (
     "import json, sys; from importlib.metadata import version; print(json.dumps({n: version(n) for n in sys.argv[1:]}))"
 )

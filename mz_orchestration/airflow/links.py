@@ -6,6 +6,7 @@ ends; asked then, a link answers with what was pushed.
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from mz_orchestration.objectstore.client import ObjectStoreConfig
 
 
+log = logging.getLogger(__name__)
+
+
 class _PushedLink(BaseOperatorLink):
     """A link whose address the task itself pushes."""
 
@@ -30,8 +34,13 @@ class _PushedLink(BaseOperatorLink):
         :param context: the task's context.
         :param url: the address; nothing happens if it is empty.
         """
-        if url:
+        if not url:
+            return
+        try:
             context["ti"].xcom_push(key=f"_link_{cls.__name__}", value=url)
+        except Exception as error:
+            # A link is a comfort: nothing that is exported or loaded fails because of it.
+            log.warning("The link %s could not be stored: %s", cls.name, error)
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
         """

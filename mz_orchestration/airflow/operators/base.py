@@ -190,11 +190,7 @@ class MaterializeJobOperator(BaseOperator):
         from mz_orchestration.airflow.links import LINKS
 
         for name, url in links.items():
-            try:
-                LINKS[name].persist(context, url)
-            except Exception as error:
-                # A link is a comfort: nothing that is exported or loaded fails because of it.
-                self.log.warning("The link %s could not be stored: %s", LINKS[name].name, error)
+            LINKS[name].persist(context, url)
 
     def _listener(self, context: Context) -> Listener:
         from mz_orchestration.airflow.jobs.base import Listener

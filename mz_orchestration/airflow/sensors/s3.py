@@ -105,7 +105,7 @@ class S3SentinelRemovedSensor(BaseSensorOperator):
             return PokeReturnValue(is_done=True, xcom_value=result)
         self.log.info("%s: %s.", self.path, self._watch.watch.last_seen)
         if self.deferrable:
-            self._defer()
+            self._defer(seen=self._watch.watch.seen)
         return PokeReturnValue(is_done=False)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -167,7 +167,7 @@ class S3SentinelRemovedSensor(BaseSensorOperator):
         if self.reschedule and not self.deferrable and (state := _task_state(context)) is not None:
             state.set(_MEMORY, watch.to_memory())
 
-    def _defer(self) -> None:
+    def _defer(self, *, seen: bool) -> None:
         from mz_orchestration.airflow.triggers.sentinel import SentinelRemovedTrigger
 
         policy, began = self._policy(), self._began or datetime.now(UTC)
@@ -178,6 +178,7 @@ class S3SentinelRemovedSensor(BaseSensorOperator):
                 deadline=deadline.isoformat(),
                 began=began.isoformat(),
                 aws_conn_id=self.aws_conn_id,
+                seen=seen,
                 start_deadline=policy.start_deadline,
                 poll_interval=policy.poll,
                 settle=policy.settle,

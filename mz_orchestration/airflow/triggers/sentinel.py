@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from mz_orchestration.airflow.connections import aresolve
 from mz_orchestration.airflow.triggers.shared_watcher import shared_watcher
-from mz_orchestration.errors import DeadlineError, MzOrchestrationError
+from mz_orchestration.errors import DeadlineError, MzOrchestrationError, UnavailableError
 from mz_orchestration.exports.watch.state import WaitPolicy, Watch
 from mz_orchestration.objectstore.location import parse_folder
 
@@ -30,12 +31,14 @@ class SentinelRemovedTrigger(BaseTrigger):
     Wait until the export to a path is complete.
 
     All such waits of a triggerer that look at one store with the same settings share their requests. Another triggerer
-    may start it again at any time: nothing but the times is carried over.
+    may start it again at any time: what was seen meanwhile is not carried over.
 
     :param path: ``s3://bucket/folder/``, the path of one attempt.
     :param deadline: when the wait ends, in ISO format.
     :param began: when it began, in ISO format; ``start_deadline`` counts from then.
     :param aws_conn_id: connection to the object store; None leaves it to boto3.
+    :param seen: somebody has seen the sentinel: once it is gone, listings need not settle, and an empty path is a
+        failure.
     :param start_deadline: seconds until something must be there.
     :param poll_interval: seconds between two looks.
     :param settle: seconds between two equal listings where the sentinel was never seen.
@@ -50,6 +53,7 @@ class SentinelRemovedTrigger(BaseTrigger):
         deadline: str,
         began: str,
         aws_conn_id: str | None = "aws_default",
+        seen: bool = False,
         start_deadline: float | None = None,
         poll_interval: float = _DEFAULTS.poll,
         settle: float = _DEFAULTS.settle,
@@ -62,6 +66,7 @@ class SentinelRemovedTrigger(BaseTrigger):
         self.deadline = deadline
         self.began = began
         self.aws_conn_id = aws_conn_id
+        self.seen = seen
         self.start_deadline = start_deadline
         self.poll_interval = poll_interval
         self.settle = settle
@@ -75,6 +80,7 @@ class SentinelRemovedTrigger(BaseTrigger):
             "deadline": self.deadline,
             "began": self.began,
             "aws_conn_id": self.aws_conn_id,
+            "seen": self.seen,
             "start_deadline": self.start_deadline,
             "poll_interval": self.poll_interval,
             "settle": self.settle,
@@ -125,7 +131,17 @@ class SentinelRemovedTrigger(BaseTrigger):
         if policy.start_deadline is not None:
             start_left = max(_ONE_LOOK, policy.start_deadline - _since(self.began))
         async with shared_watcher(systems.object_store, policy) as watcher:
-            return await watcher.wait(folder, deadline=max(_ONE_LOOK, self._left()), start_deadline=start_left)
+            waiting = asyncio.create_task(
+                watcher.wait(folder, deadline=max(_ONE_LOOK, self._left()), start_deadline=start_left)
+            )
+            try:
+                if self.seen:
+                    await asyncio.sleep(0)  # it begins
+                    with suppress(UnavailableError):  # which the wait has its own patience with
+                        await watcher.wake(folder.bucket, folder.key)
+                return await waiting
+            finally:
+                waiting.cancel()
 
     def _result(self, done: CompletedExport) -> dict[str, Any]:
         return {**done.to_metadata(), "seconds": round(_since(self.began), 3)}
