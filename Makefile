@@ -5,7 +5,9 @@
 #   make test          all tests, over the embedded local stack, under both majors of the Snowflake connector
 #   make install       everything, editable, into .venv
 #   make soak          exports and loads killed at random moments, hundreds of times (KILLS=300)
-#   make bench         exports beside a script of the bare commands; bench-waits: waits and verification beside peers
+#   make bench         exports beside a script of the bare commands; bench-waits: waits and verification beside peers;
+#                      bench-airflow: imports, exports, waits and silent successes beside the stock operators
+#   make screenshots   the pictures of the documentation
 #   make test-matrix   the fast tests under each Python 3.11 to 3.13 found here, the provider's under Airflow 3.1
 #   make lint          ruff, mypy, the import contracts
 #   make clean         removes what these targets made
@@ -24,7 +26,7 @@ export DO_NOT_TRACK := 1
 export AWS_EC2_METADATA_DISABLED := true
 export SNOWFLAKE_DISABLE_PLATFORM_DETECTION := true
 
-.PHONY: install demo airflow test test-account test-matrix test-floor test-connector lint format constraints schema soak bench bench-waits clean
+.PHONY: install demo airflow test test-account test-matrix test-floor test-connector lint format constraints schema soak bench bench-waits bench-airflow screenshots clean
 
 install: $(VENV)/.everything
 
@@ -124,13 +126,24 @@ bench: $(VENV)/.everything
 .venv-peers/.ready: $(BIN)/uv benchmarks/constraints-peers.txt
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-peers
 	$(BIN)/uv pip install --quiet --python .venv-peers/bin/python --constraint benchmarks/constraints-peers.txt \
-		apache-airflow-providers-amazon aiobotocore apache-airflow-core
+		apache-airflow-providers-amazon apache-airflow-providers-snowflake apache-airflow-providers-postgres \
+		aiobotocore apache-airflow-core pandas 'psycopg[binary]'
 	@touch $@
 
 bench-waits: $(VENV)/.everything .venv-peers/.ready
 	$(BIN)/python benchmarks/events.py
 	$(BIN)/python benchmarks/verify.py --json benchmarks/results-verify.json
 	$(BIN)/python benchmarks/waits.py --peers .venv-peers/bin/python
+
+bench-airflow: $(VENV)/.everything .venv-peers/.ready
+	$(BIN)/python benchmarks/airflow_imports.py --peers .venv-peers/bin/python
+	$(BIN)/python benchmarks/airflow_export.py --peers .venv-peers/bin/python
+	$(BIN)/python benchmarks/airflow_silent_success.py --peers .venv-peers/bin/python
+	$(BIN)/python benchmarks/airflow_waits.py --peers .venv-peers/bin/python
+
+# SHOTS is a Python with playwright and pillow; the browser is Debian's chromium.
+screenshots: $(VENV)/.everything
+	$(or $(SHOTS),python3) docs/take_airflow_screenshots.py --python $(BIN)/python
 
 clean:
 	rm -rf $(VENV) .venv-connector4 .venv-airflow31 .venv-peers .venv-3.* .mz-local .mypy_cache .ruff_cache .pytest_cache .hypothesis \

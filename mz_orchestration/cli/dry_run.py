@@ -21,7 +21,7 @@ from mz_orchestration.runs.key import record_location
 
 if TYPE_CHECKING:
     from mz_orchestration.exports.context import ExportPolicy
-    from mz_orchestration.exports.group import Mode
+    from mz_orchestration.exports.group_check import Mode
     from mz_orchestration.exports.spec import ExportSpec
     from mz_orchestration.objectstore.location import Location
 

@@ -15,7 +15,7 @@ from mz_orchestration.errors import AlreadyRunningError, ConfigurationError
 
 if TYPE_CHECKING:
     from mz_orchestration.exports.context import ExportPolicy
-    from mz_orchestration.exports.group import Mode
+    from mz_orchestration.exports.group_check import Mode
     from mz_orchestration.exports.result import ExportResult
     from mz_orchestration.exports.spec import ExportSpec
 
@@ -161,7 +161,7 @@ def export(
         )
         mode = _mode(consistency)
         if len(specs) > 1:
-            from mz_orchestration.exports.group import check_group
+            from mz_orchestration.exports.group_check import check_group
 
             check_group(specs, mode, max_parallel)
         if run_key is not None and not run_key.strip():
@@ -248,7 +248,7 @@ def _run(
 def _mode(text: str) -> Mode:
     from typing import get_args
 
-    from mz_orchestration.exports.group import Mode
+    from mz_orchestration.exports.group_check import Mode
 
     modes: tuple[Mode, ...] = get_args(Mode)
     for mode in modes:

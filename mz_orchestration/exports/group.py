@@ -13,11 +13,9 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from mz_orchestration.errors import (
     AlreadyRunningError,
-    ConfigurationError,
     DeadlineError,
     MzOrchestrationError,
     TimestampGoneError,
@@ -26,6 +24,7 @@ from mz_orchestration.errors import (
 from mz_orchestration.exports.attempts import session_tag
 from mz_orchestration.exports.context import ExportContext, ExportPolicy, ExportStep, HeldRead
 from mz_orchestration.exports.export import export_context, export_flow
+from mz_orchestration.exports.group_check import Mode, check_group
 from mz_orchestration.exports.group_record import Group
 from mz_orchestration.exports.left_behind import cancel_attempt
 from mz_orchestration.exports.overlap import POLL, cancel_command, take_turn
@@ -38,8 +37,6 @@ from mz_orchestration.materialize.session import Reading, Session, SessionIdenti
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.progress import Event, OnEvent, ignore
 from mz_orchestration.runs.record import AttemptState, GroupEntry
-
-Mode = Literal["held", "transaction"]
 
 # Well below the two minutes after which Materialize ends a transaction that nobody uses.
 _KEEP_ALIVE = 30.0
@@ -128,32 +125,6 @@ async def arun_exports(
     contexts = [export_context(spec, materialize, store, policy, on_event) for spec in specs]
     group = Group(store, specs, run_key, contexts[0])
     return await _run(group, contexts, mode, max_parallel)
-
-
-def check_group(specs: Sequence[ExportSpec], mode: Mode, max_parallel: int) -> None:
-    """Refuse what cannot be exported together.
-
-    Raises:
-        ConfigurationError: It names the reason.
-    """
-    if not specs:
-        raise ConfigurationError("There is nothing to export.", hint="Name at least one object.")
-    if len({spec.to for spec in specs}) > 1:
-        raise ConfigurationError(
-            f"Exports of one timestamp go to one folder, not to {', '.join(sorted({spec.to for spec in specs}))}."
-        )
-    names = [spec.folder_name for spec in specs]
-    twice = sorted({spec.object for spec in specs if names.count(spec.folder_name) > 1})
-    if twice:
-        raise ConfigurationError(f"Named twice: {', '.join(twice)}.", hint="Name each object once.")
-    clusters = {spec.cluster for spec in specs}
-    if mode == "transaction" and len(clusters) > 1:
-        raise ConfigurationError(
-            f"One transaction runs on one cluster, not on {', '.join(sorted(map(str, clusters)))}.",
-            hint="Use mode='held', or name one cluster.",
-        )
-    if max_parallel < 1:
-        raise ConfigurationError(f"max_parallel is {max_parallel}; it must be at least 1.")
 
 
 async def _run(group: Group, contexts: list[ExportContext], mode: Mode, max_parallel: int) -> GroupResult:

@@ -17,6 +17,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from mz_orchestration.census.spec import SyncSpec
 from mz_orchestration.errors import ConfigurationError
 from mz_orchestration.exports.context import ExportPolicy
+from mz_orchestration.exports.group_check import check_group
 from mz_orchestration.exports.spec import ExportSpec
 from mz_orchestration.materialize.names import parse_object_name
 from mz_orchestration.pipelines.spec import ChecksSpec, ExportItem, LoadItem, PipelineSpec, RetentionSpec, SyncItem
@@ -307,8 +308,6 @@ def _with_defaults(item: ExportItem, spec: PipelineSpec, place: Place) -> tuple[
 
 
 def _groups(spec: PipelineSpec, exports: list[ExportNode], findings: list[InitErrorDetails]) -> list[GroupNode]:
-    from mz_orchestration.exports.group import check_group
-
     found = []
     for name in dict.fromkeys(export.group for export in exports if export.group):
         members = tuple(export for export in exports if export.group == name)

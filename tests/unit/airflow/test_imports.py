@@ -58,3 +58,25 @@ def test_no_module_loads_a_client(tmp_path: Path) -> None:
 @pytest.mark.parametrize("heavy", ["boto3", "psycopg"])
 def test_what_is_loaded_is_noticed(heavy: str, tmp_path: Path) -> None:
     assert heavy in added([heavy], tmp_path)[heavy]
+
+
+def test_a_dag_of_a_pipeline_file_loads_no_client(tmp_path: Path) -> None:
+    """It is parsed again and again."""
+    example = Path(__file__).parents[3] / "dags" / "materialize_pipeline.py"
+    program = f"""
+import runpy, sys
+import airflow.sdk, airflow.triggers.base
+before = set(sys.modules)
+dag = runpy.run_path({str(example)!r})["dag"]
+assert len(dag.tasks) > 5
+print([name for name in {HEAVY!r} if name in sys.modules and name not in before])
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "AIRFLOW_HOME": str(tmp_path), "PYTHONWARNINGS": "ignore"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert answer.stdout.strip().endswith("[]"), answer.stdout + answer.stderr
