@@ -20,6 +20,9 @@ from mz_orchestration.airflow.triggers.job import MaterializeJobTrigger
 from mz_orchestration.census.client import CensusClient
 from mz_orchestration.census.config import CensusConfig
 from mz_orchestration.objectstore.client import ObjectStore
+from mz_orchestration.snowflake.config import SnowflakeConfig
+from mz_orchestration.snowflake.quoting import Sql as SnowflakeSql
+from mz_orchestration.snowflake.session import SnowflakeSession
 
 from .driving import again, first_event
 
@@ -162,17 +165,49 @@ def test_a_cleared_task_does_not_join_the_dying_job(environment: dict[str, str],
         assert event["result"]["rows"] == 200
 
 
-def test_a_load_is_aborted(environment: dict[str, str], marker: str, running: Running) -> None:
-    target = {"stage": "DEMO.PUBLIC.MZ_STAGE", "table": "DEMO.PUBLIC.NEVER"}
-    job = TransferJob(job_of(marker), target)
+@pytest.fixture
+def slow_loads(environment: dict[str, str]) -> Iterator[None]:
+    url = f"http://{environment['SNOWFLAKE_HOST']}:{environment['SNOWFLAKE_PORT']}/local/faults"
+    slow = {"slow_statements": {"seconds": 60, "containing": "COPY INTO", "times": 9}}
+    requests.post(url, json=slow, timeout=5).raise_for_status()
+    yield
+    requests.delete(url, timeout=5).raise_for_status()
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
+def test_a_load_is_aborted(
+    environment: dict[str, str], slow_loads: None, marker: str, store: ObjectStore, elsewhere: bool
+) -> None:
+    """The statement in Snowflake, too, by the triggerer that submitted it and by another."""
+    spec = {"object": "shop.customers", "to": BASE, "connection": "local_s3"}
+    table = f"DEMO.PUBLIC.{marker.upper()}"
+    job = TransferJob(ExportJob(spec, run_key=marker), {"stage": "DEMO.PUBLIC.MZ_STAGE", "table": table})
+
+    def load() -> Any:
+        stored = job.export.stored(store)
+        loads = list(stored.record.loads.values()) if stored is not None else []
+        return loads[0] if loads else None
 
     async def scenario() -> None:
         trigger = trigger_of(job)
-        await leave(await begun(trigger, running))
-        await trigger.on_kill()
-        assert running() == 0
+        task = asyncio.create_task(first_event(trigger))
+        await until(lambda: (entry := load()) is not None and entry.query_ids)
+        await leave(task)
+        assert load().state == "started"
+        other = again(trigger)
+        assert isinstance(other, MaterializeJobTrigger)
+        await (other if elsewhere else trigger).on_kill()
+        await until(lambda: load().state == "failed")
 
     asyncio.run(scenario())
+    with SnowflakeSession(SnowflakeConfig.from_environment(environment)) as session:
+        assert not session.query(SnowflakeSql(f"SHOW TABLES LIKE '{marker.upper()}'")).rows
+        [row] = session.query(
+            SnowflakeSql(
+                "SELECT COUNT(*) AS N FROM TABLE(INFORMATION_SCHEMA.QUERY_HISTORY()) WHERE EXECUTION_STATUS = 'RUNNING'"
+            )
+        ).rows
+        assert row["n"] <= 1  # this one
 
 
 @pytest.fixture
