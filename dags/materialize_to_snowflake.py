@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Asset
 
+from mz_orchestration.airflow.assets.materialize import materialize_asset
 from mz_orchestration.airflow.transfers.materialize_to_snowflake import MaterializeToSnowflakeOperator
 
 with DAG(
@@ -23,4 +24,8 @@ with DAG(
         connection="local_s3",
         stage="DEMO.PUBLIC.MZ_STAGE",
         table="DEMO.PUBLIC.ORDER_TOTALS",
+        # Runs that somebody starts by hand may have no interval.
+        run_key="{{ dag.dag_id }}/{{ data_interval_start | default(dag_run.run_after) | ts_nodash }}",
+        inlets=[materialize_asset("shop.order_totals", host="materialize.example.com")],
+        outlets=[Asset("order_totals_in_snowflake")],
     )

@@ -173,7 +173,7 @@ def airflow(
         typer.Option(
             "--port-base", min=0, max=65532, help="Ports of the stack, if it is not up yet; 0 takes free ones."
         ),
-    ] = 16875,
+    ] = 0,
     rows: Annotated[int, typer.Option(min=0, help="Order lines to make, if the stack is not up yet.")] = 10_000,
 ) -> None:
     """Run Airflow on SQLite beside the stack, with its connections, until Ctrl-C. Starts the stack if it is not up."""
