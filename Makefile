@@ -75,7 +75,8 @@ $(VENV)/.everything: $(BIN)/uv pyproject.toml constraints.txt
 .venv-connector4/.ready: $(BIN)/uv constraints-connector4.txt
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-connector4
 	$(BIN)/uv pip install --quiet --python .venv-connector4/bin/python --constraint constraints-connector4.txt \
-		'snowflake-connector-python<5' boto3 httpx psycopg[binary] pyarrow pydantic pyyaml pytest pytest-timeout rich tenacity typer
+		'snowflake-connector-python<5' boto3 httpx psycopg[binary] pyarrow pydantic pyyaml pytest pytest-rerunfailures \
+		pytest-timeout rich tenacity typer
 	$(BIN)/uv pip install --quiet --python .venv-connector4/bin/python --no-deps --editable .
 	@touch $@
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -14,13 +13,6 @@ from mz_orchestration.local.stack import LocalStack
 from mz_orchestration.objectstore.client import ObjectStore
 
 ORDER_LINES = 2_000
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Real processes are killed, cut off and raced here: one that fails is run once more, and the summary names it."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 @pytest.fixture(scope="session")

@@ -184,6 +184,8 @@ def test_abort_by_query_id(connection: Any, server: Any) -> None:
     cursor.execute_async("CALL SYSTEM$WAIT(60)")
     assert cursor.abort_query(cursor.sfqid)
     wait_for(lambda: not connection.is_still_running(connection.get_query_status(cursor.sfqid)))
+    # Whoever asks may learn of it before it is written down.
+    wait_for(lambda: any(line["sql"] == "CALL SYSTEM$WAIT(60)" for line in server.logged()))
     assert [line["outcome"] for line in server.logged() if line["sql"] == "CALL SYSTEM$WAIT(60)"] == ["cancelled"]
 
 
@@ -209,6 +211,7 @@ def test_abort_by_request(raw: httpx.Client, server: Any) -> None:
     wait_for(lambda: raw.post("/queries/v1/abort-request", json={**request, "sqlText": sql}).json()["success"])
     sender.join(20)
     assert [answer.json()["code"] for answer in answers] == ["000604"]
+    wait_for(lambda: any(x["sql"] == sql for x in server.logged()))
     assert [x["outcome"] for x in server.logged() if x["sql"] == sql] == ["cancelled"]
 
 
