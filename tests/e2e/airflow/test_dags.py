@@ -118,7 +118,7 @@ def test_what_may_pass_is_retried(airflow: Airflow, stack: LocalStack, dag_file:
     nobody_listens = json.dumps({**connection, "port": 1})
     (run,) = airflow.run(dag_file(retries=1), AIRFLOW_CONN_MATERIALIZE_DEFAULT=nobody_listens)
     assert (run["state"], run["tasks"]["transfer"]["tries"]) == ("failed", 2)
-    assert "RetryableError" in airflow.text()
+    assert "UnavailableSystemError" in airflow.text()
 
 
 def test_killing_the_task_cancels_the_copy(airflow: Airflow, stack: LocalStack, dag_file: Callable[..., Path]) -> None:
