@@ -70,6 +70,16 @@ def watched_export(run_key: str, stack: LocalStack) -> int:
     return run_export(spec, run_key=run_key, store=store, materialize=materialize).manifest.rows
 
 
+CLEARED = """
+from airflow.sdk import DAG
+from mz_orchestration.airflow.transfers.materialize_to_s3 import MaterializeToS3Operator
+
+with DAG("cleared", schedule=None, default_args={"object": "shop.customers", "connection": "local_s3"}):
+    for on_clear in ("return", "again"):
+        MaterializeToS3Operator(task_id=on_clear, to="s3://mz-exports/standalone/", on_clear=on_clear)
+"""
+
+
 @pytest.fixture(scope="module")
 def airflow(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
     """One for all tests of this file, with a DAG whose COPY is held by the triggerer and one that holds it itself."""
@@ -80,6 +90,7 @@ def airflow(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iter
         standalone.write_dag(EVENT_DRIVEN, (EXAMPLES / f"{EVENT_DRIVEN}.py").read_text())
         for dag_id, deferrable in dags.items():
             standalone.write_dag(dag_id, DAG.replace("DAG_ID", dag_id).replace("DEFERRABLE", str(deferrable)))
+        standalone.write_dag("cleared", CLEARED)
         standalone.start()
         for dag_id in dags:
             standalone.wait_for_dag(dag_id)
@@ -184,6 +195,26 @@ def test_a_killed_worker(
     airflow.kill_task(run, "transfer")
     assert_finished_once(airflow, run, name, 800, store, snowflake)
     assert airflow.task(run, "transfer")["try_number"] == 2
+
+
+def test_clearing_a_task_that_has_succeeded(airflow: Standalone) -> None:
+    airflow.wait_for_dag("cleared")
+    run = airflow.trigger("cleared")
+    assert airflow.wait_for(run) == "success"
+    before = {task: airflow.result(run, task) for task in ("return", "again")}
+    body = {"dry_run": False, "only_failed": False, "dag_run_id": run.rpartition("/")[2]}
+    airflow.ask("POST", "/dags/cleared/clearTaskInstances", body)
+    airflow.until(
+        lambda: all(
+            (task := airflow.task(run, name))["state"] == "success" and task["try_number"] == 2 for name in before
+        ),
+        "second try",
+    )
+    after = {task: airflow.result(run, task) for task in before}
+    assert (after["return"]["repeated"], after["again"]["repeated"]) == (1, 0)
+    assert after["return"]["manifest"] == before["return"]["manifest"]
+    assert after["again"]["manifest"] != before["again"]["manifest"]
+    assert after["again"]["run_key"] == f"{before['again']['run_key']}#1"
 
 
 def test_each_export_starts_one_run_though_the_triggerer_is_killed(
