@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import DAG, BaseOperatorLink
 
@@ -50,6 +50,8 @@ class MaterializePipelineOperator(MaterializeJobOperator):
         "census_conn_id",
     )
     operator_extra_links: Collection[BaseOperatorLink] = tuple(link() for link in LINKS.values())
+    # All parts share the run key of the pipeline.
+    runs_again: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -89,7 +91,8 @@ class MaterializePipelineOperator(MaterializeJobOperator):
     def default_run_key(self, context: Context) -> str:
         """Return a name that all parts of a run share."""
         ti = context["ti"]
-        return f"{ti.dag_id}/{ti.run_id}"
+        mapped = f"/{ti.map_index}" if ti.map_index is not None and ti.map_index >= 0 else ""
+        return f"{ti.dag_id}/{ti.run_id}{mapped}"
 
 
 def dag_from_pipeline(

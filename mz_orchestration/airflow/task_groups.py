@@ -11,6 +11,7 @@ from mz_orchestration.airflow.operators.census import CensusSyncOperator
 from mz_orchestration.airflow.operators.delete_export import MaterializeDeleteExportOperator
 from mz_orchestration.airflow.transfers.export_to_snowflake import MaterializeExportToSnowflakeOperator
 from mz_orchestration.airflow.transfers.materialize_to_s3 import MaterializeToS3Operator
+from mz_orchestration.errors import ConfigurationError
 
 
 def export_load_sync(
@@ -36,10 +37,16 @@ def export_load_sync(
     :param task_arguments: arguments of all tasks that take them, such as ``aws_conn_id``, ``retries`` or
         ``deferrable``.
     :return: the group, for dependencies on it.
+    :raises ConfigurationError: with ``clean_up``, the load is to append: cleared, the group would append once more.
     """
+    if clean_up and load.get("strategy") == "append":
+        raise ConfigurationError(
+            f"The group {group_id!r} appends and cleans up: cleared, it would export anew and append the rows twice.",
+            hint="Set clean_up=False, or use another strategy.",
+        )
     with TaskGroup(group_id, default_args=dict(task_arguments)) as group:  # type: ignore[arg-type]
         exported = MaterializeToS3Operator(task_id="export", **export)
-        manifest = f"{{{{ ti.xcom_pull(task_ids='{exported.task_id}')['manifest'] }}}}"
+        manifest = f"{{{{ (ti.xcom_pull(task_ids='{exported.task_id}') or {{}}).get('manifest', '') }}}}"
         last: Any = MaterializeExportToSnowflakeOperator(task_id="load", **{**load, "manifest": manifest})
         exported >> last
         if sync is not None:

@@ -47,7 +47,7 @@ def removals(body: str) -> list[Removal]:
     """
     try:
         return _removals(_unwrapped(body))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise MalformedEventError(
             f"A message is not an event of an object store ({type(error).__name__}): {body[:200]!r}",
             hint="Send nothing but the bucket's events to this queue.",
@@ -58,7 +58,7 @@ def is_test_event(body: str) -> bool:
     """Whether it is the message S3 sends when a notification is set up."""
     try:
         message = _unwrapped(body)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return False
     return message.get("Event") == _TEST_EVENT
 

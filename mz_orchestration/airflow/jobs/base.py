@@ -10,6 +10,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
@@ -96,6 +97,16 @@ class Job(ABC):
 
         :return: what was stopped, by name.
         """
+
+    def resumed(self, systems: Systems, since: datetime) -> Self:
+        """
+        Return the job for whoever takes it up within the same try: what it has begun it waits for, whatever is to
+        become of what earlier tries have left behind.
+
+        :param systems: where its records are.
+        :param since: when the try was handed over.
+        """
+        return self
 
     def links(self, systems: Systems) -> Links:
         """Addresses that are known before it begins, by the name of their link's class."""

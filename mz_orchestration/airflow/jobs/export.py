@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from mz_orchestration.airflow.jobs.base import Job, Links, Listener, Outcome
 from mz_orchestration.airflow.lineage import Dataset, files_dataset, materialize_dataset
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from mz_orchestration.exports.spec import ExportSpec
     from mz_orchestration.objectstore.client import ObjectStore
     from mz_orchestration.runs.store import StoredRun
+
+# By how much the clocks of a worker and a triggerer may differ.
+_CLOCKS = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,22 @@ class ExportJob(Job):
     def seconds(self) -> float:
         """The export's own deadline."""
         return self.export_spec().timeout
+
+    def resumed(self, systems: Systems, since: datetime) -> Self:
+        """Wait for the attempt that this try has begun."""
+        if not self.began_since(systems.store(), since):
+            return self
+        # Another run of the export is not waited for unless that was asked for in some way.
+        waits = {"left_behind": "wait", "if_running": "wait" if self.policy.get("if_running") else None}
+        return replace(self, policy={**self.policy, **waits})
+
+    def began_since(self, store: ObjectStore, since: datetime) -> bool:
+        """Whether there is an open attempt that began after a moment."""
+        stored = self.stored(store)
+        if stored is None or not stored.record.attempts:
+            return False
+        attempt = stored.record.attempts[-1]
+        return attempt.open and attempt.started_at >= since - _CLOCKS
 
     def links(self, systems: Systems) -> Links:
         """Where the exports of this object lie, and Materialize's console."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from mz_orchestration.airflow.jobs.base import Job, Links, Listener, Outcome
 from mz_orchestration.airflow.jobs.export import ExportJob
@@ -28,6 +29,7 @@ class NodeJob(Job):
     :param aws_conn_id: connection to the object store; None leaves it to boto3.
     :param snowflake_conn_id: connection to Snowflake.
     :param census_conn_id: connection to Census.
+    :param waits_for_own: attempts that this try has begun are waited for, whatever the file says of earlier ones.
     """
 
     kind: ClassVar[str] = "node"
@@ -39,6 +41,7 @@ class NodeJob(Job):
     aws_conn_id: str | None = "aws_default"
     snowflake_conn_id: str = "snowflake_default"
     census_conn_id: str = "census_default"
+    waits_for_own: bool = False
 
     def connections(self) -> Mapping[str, str | None]:
         """Those that the part needs."""
@@ -85,45 +88,73 @@ class NodeJob(Job):
         job = self._like(self._node)
         return {} if job is None or isinstance(job, LoadJob) else job.links(systems)
 
+    def resumed(self, systems: Systems, since: datetime) -> Self:
+        """Wait for the attempts that this try has begun."""
+        store = systems.store()
+        own = any(export.began_since(store, since) for export in self._exports(systems))
+        return replace(self, waits_for_own=own)
+
     async def carry_out(self, systems: Systems, listener: Listener) -> Outcome:
         """Carry the part out; what is finished of it is returned as it is."""
+        from mz_orchestration.flow import acall
         from mz_orchestration.pipelines.nodes import run_node
+        from mz_orchestration.pipelines.planning import LoadNode
         from mz_orchestration.pipelines.tools import Tools
 
         tools = Tools(
             systems.store(), systems.materialize, systems.snowflake, systems.census, on_event=listener.on_event
         )
+        if (job := self._like(self._node)) is not None:
+            return await job.carry_out(systems, listener)
+        if isinstance(self._node, LoadNode):
+            load = await acall(self._load, self._node, systems)
+            return await load.carry_out(systems, listener)
         result = await run_node(self._node, self._plan, self.run_key, tools)
         return Outcome(dict(result.metadata), dict(result.metadata))
 
     def cancel(self, systems: Systems, listener: Listener) -> list[str]:
         """Cancel what any process runs of the part."""
+        from mz_orchestration.errors import NotFoundError
+        from mz_orchestration.pipelines.planning import LoadNode
+
+        node = self._node
+        if isinstance(node, LoadNode):
+            try:
+                return self._load(node, systems).cancel(systems, listener)
+            except NotFoundError:
+                return []
+        job = self._like(node)
+        jobs: Sequence[Job] = self._exports(systems) if job is None else [job]
+        return [what for each in jobs for what in each.cancel(systems, listener)]
+
+    def _exports(self, systems: Systems) -> list[ExportJob]:
+        """The exports that the part amounts to; those of a group by the run keys that its record names."""
         from mz_orchestration.exports.group_record import find_group
         from mz_orchestration.pipelines.nodes import own_run_key
-        from mz_orchestration.pipelines.planning import GroupNode, LoadNode
+        from mz_orchestration.pipelines.planning import ExportNode, GroupNode
 
-        node, plan = self._node, self._plan
-        if isinstance(node, GroupNode):
-            base, key = node.members[0].spec.base, own_run_key(node, plan, self.run_key)
-            group = find_group(systems.store(), base, key)
-            members = [] if group is None else [self._export(each, group.member_key()) for each in node.members]
-            return [what for member in members for what in member.cancel(systems, listener)]
-        if isinstance(node, LoadNode):
-            return self._cancel_load(node, plan, systems, listener)
-        job = self._like(node)
-        return [] if job is None else job.cancel(systems, listener)
+        node = self._node
+        key = own_run_key(node, self._plan, self.run_key)
+        match node:
+            case ExportNode():
+                return [self._export(node, key)]
+            case GroupNode():
+                group = find_group(systems.store(), node.members[0].spec.base, key)
+                return [] if group is None else [self._export(each, group.member_key()) for each in node.members]
+        return []
 
-    def _cancel_load(self, node: LoadNode, plan: Plan, systems: Systems, listener: Listener) -> list[str]:
-        from mz_orchestration.errors import NotFoundError
+    def _load(self, node: LoadNode, systems: Systems) -> LoadJob:
+        """
+        The load of what the export of this run wrote.
+
+        :raises NotFoundError: it has not been exported.
+        """
         from mz_orchestration.pipelines.nodes import find_manifest
         from mz_orchestration.pipelines.tools import Tools
 
-        try:
-            manifest = find_manifest(node.export, plan, self.run_key, Tools(systems.store()))
-        except NotFoundError:
-            return []
+        manifest = find_manifest(node.export, self._plan, self.run_key, Tools(systems.store()))
         fields = node.of(str(manifest.location)).model_dump(mode="json")
-        return LoadJob(fields, self.snowflake_conn_id, self.aws_conn_id).cancel(systems, listener)
+        return LoadJob(fields, self.snowflake_conn_id, self.aws_conn_id)
 
     def _like(self, node: Node) -> Job | None:
         """The job of another kind that the part amounts to, if there is one."""
@@ -161,6 +192,18 @@ class NodeJob(Job):
 
         return plan_pipeline(validated(PipelineSpec, **self.pipeline))
 
-    @property
+    @cached_property
     def _node(self) -> Node:
-        return self._plan.node(self.node)
+        from mz_orchestration.pipelines.planning import ExportNode, GroupNode
+
+        def waiting(export: ExportNode) -> ExportNode:
+            waits = {"left_behind": "wait", "if_running": "wait" if export.policy.if_running else None}
+            return replace(export, policy=export.policy.model_copy(update=waits))
+
+        match self._plan.node(self.node):
+            case ExportNode() as node if self.waits_for_own:
+                return waiting(node)
+            case GroupNode() as node if self.waits_for_own:
+                return replace(node, members=tuple(waiting(each) for each in node.members))
+            case node:
+                return node

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from mz_orchestration.airflow.jobs import export as exports
@@ -46,6 +47,10 @@ class TransferJob(Job):
     def seconds(self) -> float:
         """Both halves."""
         return self.export.seconds() + self._load(self.export.export_spec().to).seconds()
+
+    def resumed(self, systems: Systems, since: datetime) -> Self:
+        """Wait for the attempt at the export that this try has begun."""
+        return replace(self, export=self.export.resumed(systems, since))
 
     def links(self, systems: Systems) -> Links:
         """Those of the export."""

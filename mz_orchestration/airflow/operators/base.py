@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # Beyond the deadlines of the job itself.
 _SLACK = timedelta(minutes=10)
+# Where a task remembers its last success.
+_FINISHED = "mz_orchestration.finished"
 # Until Airflow gives up on a trigger that should have told of its deadline: the triggerer is away.
 _TRIGGERER_AWAY = timedelta(minutes=5)
 
@@ -44,8 +46,12 @@ class MaterializeJobOperator(BaseOperator):
     # Of *now*, whatever interval the DAG run is of.
     reads_the_present: ClassVar[bool] = True
 
-    # The thread in which on_kill may interrupt the work, while there is any.
+    # Whether its run key tells one run from the next, so that on_clear="again" can mean something.
+    runs_again: ClassVar[bool] = True
+
+    # The thread in which on_kill may interrupt execute, while it runs.
     _working_in: int | None = None
+    _killed = False
     # What the task has read and written, once it has.
     _lineage: Lineage | None = None
 
@@ -77,15 +83,22 @@ class MaterializeJobOperator(BaseOperator):
         """Carry the job out, or hand it to the triggerer."""
         from mz_orchestration.airflow.connections import resolve
 
-        with as_airflow_errors():
-            self._look_at_the_interval(context)
-            job = self.job(self._run_key(context))
-            job.check()
-            systems = resolve(job.connections())
-            self._persist(context, job.links(systems))
-        if self.deferrable and job.found_again:
-            self._defer(job)
-        return self._finish(context, self._carry_out(job, systems, context))
+        self._working_in = threading.get_ident()
+        try:
+            if self._killed:
+                raise TaskKilledError("The task was killed before it began.")
+            with as_airflow_errors():
+                self._look_at_the_interval(context)
+                job = self.job(self._run_key(context))
+                job.check()
+                systems = resolve(job.connections())
+                self._persist(context, job.links(systems))
+            if self.deferrable and job.found_again:
+                self._defer(job)
+            outcome = self._carry_out(job, systems, context)
+        finally:
+            self._working_in = None
+        return self._finish(context, outcome)
 
     def execute_complete(
         self, context: Context, event: Mapping[str, Any] | None, job: dict[str, Any] | None = None
@@ -118,6 +131,7 @@ class MaterializeJobOperator(BaseOperator):
         Airflow calls this from the signal handler in the thread that runs ``execute`` and then kills the process,
         without interrupting ``execute``; raising here does, and the interrupted wait cancels on the way out.
         """
+        self._killed = True
         if self._working_in == threading.get_ident():
             # Once: a second signal must not interrupt the cancelling.
             self._working_in = None
@@ -128,20 +142,16 @@ class MaterializeJobOperator(BaseOperator):
 
         # The connector tells of every request it makes.
         logging.getLogger("snowflake.connector").setLevel(logging.WARNING)
-        self._working_in = threading.get_ident()
-        try:
-            with as_airflow_errors():
-                return run_coroutine(job.carry_out(systems, self._listener(context)))
-        finally:
-            self._working_in = None
+        with as_airflow_errors():
+            return run_coroutine(job.carry_out(systems, self._listener(context)))
 
     def _defer(self, job: Job) -> None:
         from mz_orchestration.airflow.triggers.job import MaterializeJobTrigger
 
-        data = job.to_dict()
+        data, now = job.to_dict(), datetime.now(UTC)
         time = self.execution_timeout or timedelta(seconds=job.seconds()) + _SLACK
         self.defer(
-            trigger=MaterializeJobTrigger(job=data, deadline=(datetime.now(UTC) + time).isoformat()),
+            trigger=MaterializeJobTrigger(job=data, deadline=(now + time).isoformat(), began=now.isoformat()),
             method_name="execute_complete",
             kwargs={"job": data},
             timeout=time + _TRIGGERER_AWAY,
@@ -183,7 +193,7 @@ class MaterializeJobOperator(BaseOperator):
                 # Each run has a path of its own, which nobody knows when the DAG is written.
                 context["outlet_events"][outlet].add(Asset(outcome.extra["path"]), extra=outcome.extra)
         if (state := _task_state(context)) is not None and self.on_clear == "again":
-            state.set("generation", _number(state.get("generation")) + 1)
+            state.set(_FINISHED, {"generation": _generation(context), "max_tries": context["ti"].max_tries})
         return outcome.result
 
     def _persist(self, context: Context, links: Links) -> None:
@@ -201,18 +211,34 @@ class MaterializeJobOperator(BaseOperator):
         self.log.info("%s", event.line())
 
     def _run_key(self, context: Context) -> str:
-        key = self.run_key or self.default_run_key(context)
+        """
+        Return the name of the logical run.
+
+        :raises ConfigurationError: ``run_key`` or ``on_clear`` cannot be used.
+        """
+        from mz_orchestration.errors import ConfigurationError
+
+        # Rendered to a native object it may be a number.
+        key = self.default_run_key(context) if self.run_key in (None, "") else str(self.run_key)
+        try:
+            key.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigurationError(f"run_key: {key!r} is not text.", hint="Use another name.") from error
         if self.on_clear == "return":
             return key
-        state = _task_state(context)
-        if state is None:
-            from mz_orchestration.errors import ConfigurationError
-
+        if self.on_clear != "again":
+            raise ConfigurationError(f"on_clear: {self.on_clear!r} is neither 'return' nor 'again'.")
+        if not self.runs_again:
+            raise ConfigurationError(
+                f"on_clear='again' means nothing to {type(self).__name__}, whose run is not its own.",
+                hint="Leave it out. A load is repeated by again=True, a pipeline by a new DAG run.",
+            )
+        if _task_state(context) is None:
             raise ConfigurationError(
                 "on_clear='again' takes Airflow 3.3, which remembers that a cleared task has succeeded before.",
                 hint="Leave it out, and clear with another run_key.",
             )
-        generation = _number(state.get("generation"))
+        generation = _generation(context)
         return f"{key}#{generation}" if generation else key
 
     def _look_at_the_interval(self, context: Context) -> None:
@@ -242,5 +268,14 @@ def _task_state(context: Context) -> Any:
     return context.get("task_state_store")
 
 
-def _number(value: Any) -> int:
-    return value if isinstance(value, int) else 0
+def _generation(context: Context) -> int:
+    """
+    Return how often the task has succeeded and then been cleared.
+
+    A clear raises the number of tries that a task may have, a retry does not: one that comes because the last success
+    was never reported is not taken for a wish to do it again.
+    """
+    finished = (_task_state(context).get(_FINISHED) or {}) if _task_state(context) is not None else {}
+    if not finished:
+        return 0
+    return int(finished["generation"]) + int(context["ti"].max_tries > finished["max_tries"])

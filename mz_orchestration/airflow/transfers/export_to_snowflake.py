@@ -31,6 +31,8 @@ class MaterializeExportToSnowflakeOperator(SnowflakeTarget):
     template_fields_renderers: ClassVar[dict[str, str]] = {"keys": "json"}
     operator_extra_links: Collection[BaseOperatorLink] = (SnowflakeQueryLink(),)
     reads_the_present: ClassVar[bool] = False
+    # The manifest names its run.
+    runs_again: ClassVar[bool] = False
 
     def __init__(self, *, manifest: str, aws_conn_id: str | None = "aws_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)

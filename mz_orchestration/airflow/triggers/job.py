@@ -18,7 +18,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from mz_orchestration.airflow.connections import aresolve
 from mz_orchestration.airflow.jobs.base import Job, Listener, Outcome, failure_of, job_from_dict
 from mz_orchestration.airflow.version_compat import conf
-from mz_orchestration.errors import MzOrchestrationError
+from mz_orchestration.errors import MzOrchestrationError, UnavailableError
 from mz_orchestration.flow import Background, in_daemon_thread
 
 if TYPE_CHECKING:
@@ -38,17 +38,23 @@ class MaterializeJobTrigger(BaseTrigger):
 
     :param job: the job, as ``Job.to_dict`` has it; names of connections, no credentials.
     :param deadline: when the job is cancelled, in ISO format.
+    :param began: when the task was deferred, in ISO format; what began since is this try's own.
     """
 
-    def __init__(self, *, job: dict[str, Any], deadline: str, **_: Any) -> None:
+    def __init__(self, *, job: dict[str, Any], deadline: str, began: str | None = None, **_: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.job = job
         self.deadline = deadline
+        self.began = began
         self._work: _Work | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what makes the trigger again elsewhere."""
-        return f"{type(self).__module__}.{type(self).__qualname__}", {"job": self.job, "deadline": self.deadline}
+        return f"{type(self).__module__}.{type(self).__qualname__}", {
+            "job": self.job,
+            "deadline": self.deadline,
+            "began": self.began,
+        }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """
@@ -64,7 +70,14 @@ class MaterializeJobTrigger(BaseTrigger):
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
-        """Cancel what the job runs: a user has ended the task."""
+        """
+        Cancel what the job runs, if a user has ended the task.
+
+        Airflow calls this, too, when the trigger was given to another triggerer because this one seemed to be gone.
+        """
+        if await self._is_still_deferred():
+            self.log.info("The task is still deferred: another triggerer goes on with it. Nothing is cancelled.")
+            return
         if self._work is not None:
             await self._work.cancel("a user of Airflow, who ended the task")
             return
@@ -78,10 +91,17 @@ class MaterializeJobTrigger(BaseTrigger):
         return job, await aresolve(needs)
 
     async def _carried_out(self, job: Job, systems: Systems) -> dict[str, Any]:
-        key = json.dumps(self.job, sort_keys=True)
+        # Of this task alone: another that does the same is ended by its own user.
+        key = json.dumps([self._task(), self.job], sort_keys=True)
         while (dying := _RUNNING.get(key)) is not None and dying.cancelled:
             await dying.background.ended()
-        self._work = work = _RUNNING.get(key) or _Work(key, job, systems, Listener(self._log_event))
+        work = _RUNNING.get(key)
+        if work is None:
+            if self.began is not None:
+                since = datetime.fromisoformat(self.began)
+                job = await in_daemon_thread(lambda: job.resumed(systems, since))
+            work = _RUNNING.get(key) or _Work(key, job, systems, Listener(self._log_event))
+        self._work = work
         left = (datetime.fromisoformat(self.deadline) - datetime.now(UTC)).total_seconds()
         late = False
         try:
@@ -97,9 +117,36 @@ class MaterializeJobTrigger(BaseTrigger):
             outcome = None
         except asyncio.CancelledError:
             outcome = None
+        if outcome is None and not late:
+            return failure_of(UnavailableError("The job was cancelled by another trigger of this task."))
         if outcome is None:
             return {"status": "timeout"}
         return outcome.to_event()
+
+    def _task(self) -> list[Any]:
+        ti = self.task_instance
+        return [getattr(ti, name, None) for name in ("dag_id", "run_id", "task_id", "map_index")]
+
+    async def _is_still_deferred(self) -> bool:
+        if self.task_instance is None:
+            return False
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        dag_id, run_id, task_id, map_index = self._task()
+
+        def ask() -> dict[str, Any]:
+            found: dict[str, Any] = RuntimeTaskInstance.get_task_states(
+                dag_id=dag_id, task_ids=[task_id], run_ids=[run_id], map_index=map_index
+            )
+            return found
+
+        try:
+            states = await in_daemon_thread(ask)
+        except Exception as error:
+            # Most who end up here are users'.
+            self.log.warning("The state of the task could not be asked for: %s", error)
+            return False
+        return "deferred" in {str(getattr(state, "value", state)) for state in states.get(run_id, {}).values()}
 
     def _log_event(self, event: Event) -> None:
         self.log.info("%s", event.line())

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -59,8 +63,9 @@ def job_of(marker: str, seconds: float = 600) -> ExportJob:
 
 
 def trigger_of(job: Any, seconds: float = 600) -> MaterializeJobTrigger:
+    now = datetime.now(UTC)
     return MaterializeJobTrigger(
-        job=job.to_dict(), deadline=(datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+        job=job.to_dict(), deadline=(now + timedelta(seconds=seconds)).isoformat(), began=now.isoformat()
     )
 
 
@@ -100,6 +105,57 @@ def test_a_restart_cancels_nothing_and_the_next_run_goes_on_with_it(
     stored = job_of(marker).stored(store)
     assert stored is not None
     assert len(stored.record.attempts) == 1
+
+
+RESTARTED = """
+import asyncio
+from mz_orchestration.airflow.triggers.job import MaterializeJobTrigger
+
+async def main():
+    async for event in MaterializeJobTrigger(**{kwargs!r}).run():
+        print(event.payload)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    "policy", [{"left_behind": "cancel"}, {"left_behind": "leave"}, {"if_running": "fail"}, {"if_running": "skip"}]
+)
+def test_what_is_said_of_other_tries_is_not_meant_for_the_same_one(
+    environment: dict[str, str], marker: str, running: Running, store: ObjectStore, policy: dict[str, str]
+) -> None:
+    """A triggerer is killed, and another one takes the trigger up."""
+    trigger = trigger_of(replace(job_of(marker, seconds=6), policy=policy))
+    program = RESTARTED.format(kwargs=trigger.serialize()[1])
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as killed:
+        asyncio.run(until(lambda: running() == 1))
+        killed.kill()
+    event = asyncio.run(first_event(again(trigger)))
+    assert event["status"] == "success", event
+    assert event["result"]["attempt"] == 1
+    stored = job_of(marker).stored(store)
+    assert stored is not None
+    assert len(stored.record.attempts) == 1
+
+
+def test_two_tasks_that_do_the_same(environment: dict[str, str], marker: str, running: Running) -> None:
+    """Who ends one does not end the other."""
+
+    async def scenario() -> Any:
+        one, other = trigger_of(job_of(marker, seconds=3)), trigger_of(job_of(marker, seconds=3))
+        for trigger, task_id in ((one, "one"), (other, "other")):
+            trigger._task_instance = SimpleNamespace(dag_id="d", run_id="r", task_id=task_id, map_index=-1)
+        first = await begun(one, running)
+        second = asyncio.create_task(first_event(other))
+        await asyncio.sleep(0.5)
+        await leave(first)
+        one._task_instance = None  # nobody here to be asked whether it is still deferred
+        await one.on_kill()
+        return await second
+
+    event = asyncio.run(scenario())
+    assert event["status"] == "success" or event["error"]["retryable"], event
 
 
 def test_a_user_who_ends_the_task_has_the_copy_cancelled(

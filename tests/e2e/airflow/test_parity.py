@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,6 +16,7 @@ import requests
 from airflow.sdk import AssetAlias
 
 from mz_orchestration.airflow.exceptions import RetryableError, UnavailableSystemError
+from mz_orchestration.airflow.operators.base import MaterializeJobOperator
 from mz_orchestration.airflow.operators.census import CensusSyncOperator
 from mz_orchestration.airflow.pipelines import MaterializePipelineOperator
 from mz_orchestration.airflow.transfers.export_to_snowflake import MaterializeExportToSnowflakeOperator
@@ -24,7 +26,7 @@ from mz_orchestration.airflow.version_compat import AirflowFailException, Airflo
 from mz_orchestration.pipelines.nodes import kind_of
 from mz_orchestration.pipelines.reading import parse_pipeline
 
-from .driving import OUTLET, context_of, drive
+from .driving import OUTLET, Ending, context_of, drive
 
 MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
 EXPORT = {"object": "shop.customers", "to": "s3://mz-exports/parity/", "connection": "local_s3"}
@@ -206,14 +208,56 @@ class Memory(dict[str, Any]):
 def test_a_cleared_task(environment: dict[str, str], vary: Vary) -> None:
     memory = Memory()
     arguments = vary(**EXPORT, on_clear="again")
-    first, second = (
-        drive(MaterializeToS3Operator(**arguments), context_of("task", task_state_store=memory)) for _ in range(2)
-    )
-    assert first.result["manifest"] != second.result["manifest"]
-    assert second.result["run_key"] == f"{arguments['run_key']}#1"
+
+    def run(max_tries: int) -> Ending:
+        context = context_of("task", task_state_store=memory)
+        # A clear raises it.
+        context["ti"].max_tries = max_tries
+        return drive(MaterializeToS3Operator(**arguments), context)
+
+    first, retried, cleared = run(2), run(2), run(3)
+    assert first.error is retried.error is cleared.error is None
+    # Its success was never reported: that is no wish to do it again.
+    assert (retried.result["repeated"], retried.result["manifest"]) == (1, first.result["manifest"])
+    assert (cleared.result["repeated"], cleared.result["run_key"]) == (0, f"{arguments['run_key']}#1")
+    assert run(3).result["manifest"] == cleared.result["manifest"]
     before_3_3 = drive(MaterializeToS3Operator(**arguments))
     assert type(before_3_3.error) is AirflowFailException
     assert "on_clear" in str(before_3_3.error)
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("operator", "more", "message"),
+    [
+        (MaterializeToS3Operator, {**EXPORT, "on_clear": "agian"}, "'agian' is neither"),
+        (MaterializeToS3Operator, {**EXPORT, "run_key": "\ud800"}, "run_key: .* is not text"),
+        (
+            MaterializeExportToSnowflakeOperator,
+            {"manifest": "s3://b/x/_manifest.json", "stage": "S", "table": "T", "on_clear": "again"},
+            "means nothing to",
+        ),
+        (
+            MaterializePipelineOperator,
+            {"plan": None, "node": "export shop.customers", "on_clear": "again"},
+            "means nothing to",
+        ),
+    ],
+    ids=["typo", "surrogate", "load", "pipeline"],
+)
+def test_what_names_no_run(
+    environment: dict[str, str], vary: Vary, operator: type[MaterializeJobOperator], more: dict[str, Any], message: str
+) -> None:
+    ending = drive(operator(**vary(**more)), context_of("task", task_state_store=Memory()))
+    assert type(ending.error) is AirflowFailException
+    assert re.search(message, str(ending.error))
+
+
+@MODES
+def test_a_run_key_that_was_rendered_to_a_number(environment: dict[str, str], vary: Vary) -> None:
+    number = uuid.uuid4().int % 10**9
+    ending = drive(MaterializeToS3Operator(**vary(**EXPORT) | {"run_key": number}))
+    assert ending.result["run_key"] == str(number)
 
 
 @MODES
@@ -259,4 +303,6 @@ def test_every_part_of_a_pipeline(environment: dict[str, str], vary: Vary, defer
     assert {each.deferrals for each in endings.values()} == {int(deferrable)}
     assert {kind_of(node) for node in plan.nodes} == {"export", "check", "load", "sync", "retention"}
     assert endings["load DEMO.PUBLIC.PARITY_PIPELINE"].result["rows_loaded"] > 0
-    assert endings["load DEMO.PUBLIC.PARITY_PIPELINE"].extra["rows_loaded"] > 0
+    load = endings["load DEMO.PUBLIC.PARITY_PIPELINE"]
+    assert load.extra["rows"] == load.result["rows_loaded"]
+    assert load.result["query_ids"] in load.links["_link_SnowflakeQueryLink"]

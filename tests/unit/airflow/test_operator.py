@@ -15,6 +15,7 @@ from mz_orchestration.airflow.jobs.base import Job, Listener, Outcome
 from mz_orchestration.airflow.operators.base import MaterializeJobOperator
 from mz_orchestration.airflow.operators.census import CensusSyncOperator
 from mz_orchestration.airflow.pipelines import MaterializePipelineOperator
+from mz_orchestration.airflow.task_groups import export_load_sync
 from mz_orchestration.airflow.transfers.export_to_snowflake import MaterializeExportToSnowflakeOperator
 from mz_orchestration.airflow.transfers.materialize_to_s3 import MaterializeToS3Operator
 from mz_orchestration.airflow.transfers.materialize_to_snowflake import MaterializeToSnowflakeOperator
@@ -147,7 +148,31 @@ def test_on_kill_interrupts_the_work_once() -> None:
 
 def test_on_kill_does_nothing_without_work() -> None:
     operator = MaterializeToSnowflakeOperator(**{**REQUIRED, "to": "x"})
-    operator.on_kill()
     with pytest.raises(AirflowFailException):
         operator.execute({})  # type: ignore[arg-type]
     operator.on_kill()
+
+
+def test_a_task_that_is_killed_before_it_begins_starts_nothing() -> None:
+    operator = MaterializeToSnowflakeOperator(**REQUIRED)
+    operator.on_kill()
+    with pytest.raises(TaskKilledError):
+        operator.execute({})  # type: ignore[arg-type]
+
+
+def test_a_kill_while_connections_are_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secrets backend may take its time."""
+    operator = MaterializeToSnowflakeOperator(**REQUIRED)
+
+    def slow(conn_ids: object) -> Systems:
+        operator.on_kill()
+        return Systems()
+
+    monkeypatch.setattr("mz_orchestration.airflow.connections.resolve", slow)
+    with pytest.raises(TaskKilledError):
+        operator.execute({})  # type: ignore[arg-type]
+
+
+def test_a_group_that_cleans_up_does_not_append() -> None:
+    with pytest.raises(ConfigurationError, match="append the rows twice"):
+        export_load_sync("g", export={}, load={"strategy": "append"})
