@@ -95,7 +95,8 @@ def test_every_python_block_is_run_or_is_part_of_an_example() -> None:
     example = (ROOT / "dags/materialize_to_snowflake.py").read_text()
     rest = set(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)) - set(EXECUTED) - set(IMPORTED)
     assert len(rest) == 1
-    assert all(block.strip() in example for block in rest)
+    # There it is an argument.
+    assert all(block.strip().replace(" = ", "=", 1) in example for block in rest)
 
 
 def test_every_operator_is_there_and_named() -> None:
