@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 import requests
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from mz_orchestration.airflow.jobs.export import ExportJob
 from mz_orchestration.airflow.jobs.sync import SyncJob
@@ -188,6 +189,30 @@ def test_what_another_process_began_is_cancelled_too(
         assert isinstance(elsewhere, MaterializeJobTrigger)
         await elsewhere.on_kill()
         await until(lambda: running() == 0)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("state", "left"), [("deferred", 1), ("failed", 0)])
+def test_a_trigger_that_was_handed_on_cancels_nothing(
+    environment: dict[str, str], marker: str, running: Running, monkeypatch: pytest.MonkeyPatch, state: str, left: int
+) -> None:
+    """Airflow calls on_kill there, too; what tells the two apart is the state of the task."""
+
+    def states(**asked: Any) -> dict[str, Any]:
+        assert asked == {"dag_id": "d", "task_ids": ["t"], "run_ids": ["r"], "map_index": -1}
+        return {"r": {"t": state}}
+
+    async def scenario() -> None:
+        trigger = trigger_of(job_of(marker))
+        trigger._task_instance = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1)
+        await leave(await begun(trigger, running))
+        monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", states)
+        await trigger.on_kill()
+        assert running() == left
+        trigger._task_instance = None
+        await trigger.on_kill()
+        assert running() == 0
 
     asyncio.run(scenario())
 

@@ -84,6 +84,13 @@ def test_what_is_no_event_is_reported(text: str) -> None:
     assert not is_test_event(text)
 
 
+def test_a_body_that_is_nested_too_deeply_is_reported() -> None:
+    """It would end whoever reads the queue, again and again."""
+    with pytest.raises(MalformedEventError):
+        removals("[" * 100_000)
+    assert not is_test_event("[" * 100_000)
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: (
