@@ -54,6 +54,11 @@ class ExportPolicy(BaseModel):
     if_running: Literal["wait", "skip", "fail"] | None = None
     left_behind: Literal["wait", "cancel", "leave"] = "wait"
 
+    def for_own_attempt(self) -> ExportPolicy:
+        """The same, for whoever takes up an attempt of the same call: that one is waited for."""
+        # Other runs of the export are looked at only if they were to be.
+        return self.model_copy(update={"left_behind": "wait", "if_running": "wait" if self.if_running else None})
+
 
 @dataclass(frozen=True, slots=True)
 class HeldRead:

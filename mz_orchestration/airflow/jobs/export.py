@@ -58,9 +58,7 @@ class ExportJob(Job):
         """Wait for the attempt that this try has begun."""
         if not self.began_since(systems.store(), since):
             return self
-        # Another run of the export is not waited for unless that was asked for in some way.
-        waits = {"left_behind": "wait", "if_running": "wait" if self.policy.get("if_running") else None}
-        return replace(self, policy={**self.policy, **waits})
+        return replace(self, policy=self._policy().for_own_attempt().model_dump(mode="json"))
 
     def began_since(self, store: ObjectStore, since: datetime) -> bool:
         """Whether there is an open attempt that began after a moment."""

@@ -86,7 +86,7 @@ class NodeJob(Job):
     def links(self, systems: Systems) -> Links:
         """Those of the job that the part amounts to."""
         job = self._like(self._node)
-        return {} if job is None or isinstance(job, LoadJob) else job.links(systems)
+        return {} if job is None else job.links(systems)
 
     def resumed(self, systems: Systems, since: datetime) -> Self:
         """Wait for the attempts that this try has begun."""
@@ -101,14 +101,14 @@ class NodeJob(Job):
         from mz_orchestration.pipelines.planning import LoadNode
         from mz_orchestration.pipelines.tools import Tools
 
-        tools = Tools(
-            systems.store(), systems.materialize, systems.snowflake, systems.census, on_event=listener.on_event
-        )
         if (job := self._like(self._node)) is not None:
             return await job.carry_out(systems, listener)
         if isinstance(self._node, LoadNode):
             load = await acall(self._load, self._node, systems)
             return await load.carry_out(systems, listener)
+        tools = Tools(
+            systems.store(), systems.materialize, systems.snowflake, systems.census, on_event=listener.on_event
+        )
         result = await run_node(self._node, self._plan, self.run_key, tools)
         return Outcome(dict(result.metadata), dict(result.metadata))
 
@@ -197,8 +197,7 @@ class NodeJob(Job):
         from mz_orchestration.pipelines.planning import ExportNode, GroupNode
 
         def waiting(export: ExportNode) -> ExportNode:
-            waits = {"left_behind": "wait", "if_running": "wait" if export.policy.if_running else None}
-            return replace(export, policy=export.policy.model_copy(update=waits))
+            return replace(export, policy=export.policy.for_own_attempt())
 
         match self._plan.node(self.node):
             case ExportNode() as node if self.waits_for_own:

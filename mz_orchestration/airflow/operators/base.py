@@ -45,7 +45,6 @@ class MaterializeJobOperator(BaseOperator):
     ui_color = "#e6e0ff"
     # Of *now*, whatever interval the DAG run is of.
     reads_the_present: ClassVar[bool] = True
-
     # Whether its run key tells one run from the next, so that on_clear="again" can mean something.
     runs_again: ClassVar[bool] = True
 
@@ -275,7 +274,8 @@ def _generation(context: Context) -> int:
     A clear raises the number of tries that a task may have, a retry does not: one that comes because the last success
     was never reported is not taken for a wish to do it again.
     """
-    finished = (_task_state(context).get(_FINISHED) or {}) if _task_state(context) is not None else {}
+    state = _task_state(context)
+    finished = None if state is None else state.get(_FINISHED)
     if not finished:
         return 0
     return int(finished["generation"]) + int(context["ti"].max_tries > finished["max_tries"])

@@ -109,19 +109,16 @@ class MaterializeJobTrigger(BaseTrigger):
         except TimeoutError:
             late = True
             await work.cancel("its deadline")
-        try:
-            outcome = work.background.result() if work.background.done else None
-        except MzOrchestrationError as error:
-            if not late:
-                return failure_of(error)
-            outcome = None
-        except asyncio.CancelledError:
-            outcome = None
-        if outcome is None and not late:
-            return failure_of(UnavailableError("The job was cancelled by another trigger of this task."))
-        if outcome is None:
+        if not work.background.done:
             return {"status": "timeout"}
-        return outcome.to_event()
+        try:
+            return work.background.result().to_event()
+        except MzOrchestrationError as error:
+            return {"status": "timeout"} if late else failure_of(error)
+        except asyncio.CancelledError:
+            if late:
+                return {"status": "timeout"}
+            return failure_of(UnavailableError("The job was cancelled by another trigger of this task."))
 
     def _task(self) -> list[Any]:
         ti = self.task_instance
