@@ -2,11 +2,13 @@
 #
 #   make demo          a pipeline on this machine, from nothing (KEEP=1 leaves the stack up)
 #   make airflow       Airflow with the example DAGs beside the local stack, until Ctrl-C
+#   make dagster       Dagster with the example definitions beside the local stack, until Ctrl-C
 #   make test          all tests, over the embedded local stack, under both majors of the Snowflake connector
 #   make install       everything, editable, into .venv
 #   make soak          exports and loads killed at random moments, hundreds of times (KILLS=300)
 #   make bench         exports beside a script of the bare commands; bench-waits: waits and verification beside peers;
-#                      bench-airflow: imports, exports, waits and silent successes beside the stock operators
+#                      bench-airflow: imports, exports, waits and silent successes beside the stock operators;
+#                      bench-dagster: imports and sensor ticks beside dagster-aws and dagster-snowflake
 #   make screenshots   the pictures of the documentation
 #   make test-matrix   the fast tests under each Python 3.11 to 3.13 found here, the provider's under Airflow 3.1
 #   make lint          ruff, mypy, the import contracts
@@ -26,7 +28,7 @@ export DO_NOT_TRACK := 1
 export AWS_EC2_METADATA_DISABLED := true
 export SNOWFLAKE_DISABLE_PLATFORM_DETECTION := true
 
-.PHONY: install demo airflow test test-account test-matrix test-floor test-connector lint format constraints schema soak bench bench-waits bench-airflow screenshots clean
+.PHONY: install demo airflow dagster test test-account test-matrix test-floor test-connector lint format constraints schema soak bench bench-waits bench-airflow bench-dagster screenshots clean
 
 install: $(VENV)/.everything
 
@@ -36,6 +38,10 @@ demo: $(VENV)/.demo
 # Airflow beside the local stack, with the example DAGs, until Ctrl-C.
 airflow: $(VENV)/.everything
 	$(BIN)/mz-orchestration local airflow
+
+# Dagster beside the local stack, with the example definitions, until Ctrl-C.
+dagster: $(VENV)/.everything
+	$(BIN)/mz-orchestration local dagster
 
 # Two at a time, each with a stack of its own.
 test: $(VENV)/.everything test-connector

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mz_orchestration.exports.manifest import DataFile, Manifest, parse_manifest
-from mz_orchestration.exports.verify import VerifyLevel
+from mz_orchestration.exports.verify_level import VerifyLevel
 from mz_orchestration.materialize.types import Column
 from mz_orchestration.runs.key import run_key_hash
 from mz_orchestration.snowflake.advice import advise

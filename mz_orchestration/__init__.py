@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from mz_orchestration.census.spec import SyncSpec
     from mz_orchestration.census.sync import SyncResult, arun_sync, run_sync
     from mz_orchestration.errors import MzOrchestrationError
-    from mz_orchestration.exports.context import ExportPolicy
     from mz_orchestration.exports.export import run_export
     from mz_orchestration.exports.group import GroupResult, run_exports
     from mz_orchestration.exports.handle import ExportHandle, cancel_export, poll_export, start_export
+    from mz_orchestration.exports.policy import ExportPolicy
     from mz_orchestration.exports.result import ExportResult
     from mz_orchestration.exports.spec import ExportSpec
     from mz_orchestration.materialize.connection import MaterializeConfig
@@ -82,7 +82,7 @@ _HOMES = {
     "CensusClient": "census.client",
     "CensusConfig": "census.config",
     "ExportHandle": "exports.handle",
-    "ExportPolicy": "exports.context",
+    "ExportPolicy": "exports.policy",
     "ExportResult": "exports.result",
     "ExportSpec": "exports.spec",
     "GroupResult": "exports.group",

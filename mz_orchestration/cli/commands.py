@@ -155,7 +155,7 @@ def _again(record: RunRecord, *, closer: bool = False) -> str:
 
 
 def _policy_words(policy: Mapping[str, Any]) -> list[str]:
-    from mz_orchestration.exports.context import ExportPolicy
+    from mz_orchestration.exports.policy import ExportPolicy
 
     words: list[str] = []
     for name, usual in ExportPolicy().model_dump(mode="json").items():

@@ -20,8 +20,8 @@ from mz_orchestration.materialize import look_ups
 from mz_orchestration.runs.key import record_location
 
 if TYPE_CHECKING:
-    from mz_orchestration.exports.context import ExportPolicy
     from mz_orchestration.exports.group_check import Mode
+    from mz_orchestration.exports.policy import ExportPolicy
     from mz_orchestration.exports.spec import ExportSpec
     from mz_orchestration.objectstore.location import Location
 

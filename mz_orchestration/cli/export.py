@@ -14,8 +14,8 @@ from mz_orchestration.cli.output import print_json, progress, refuse_json, repor
 from mz_orchestration.errors import AlreadyRunningError, ConfigurationError
 
 if TYPE_CHECKING:
-    from mz_orchestration.exports.context import ExportPolicy
     from mz_orchestration.exports.group_check import Mode
+    from mz_orchestration.exports.policy import ExportPolicy
     from mz_orchestration.exports.result import ExportResult
     from mz_orchestration.exports.spec import ExportSpec
 
@@ -125,7 +125,7 @@ def export(
     Materialize is found through PGHOST, PGPORT, PGUSER, PGPASSWORD (or ~/.pgpass), PGDATABASE and PGSSLMODE, the object
     store through AWS_* as usual.
     """
-    from mz_orchestration.exports.context import ExportPolicy
+    from mz_orchestration.exports.policy import ExportPolicy
     from mz_orchestration.exports.spec import export_spec
     from mz_orchestration.validation import validated
 

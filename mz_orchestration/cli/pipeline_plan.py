@@ -21,7 +21,8 @@ from mz_orchestration.pipelines.planning import (
 from mz_orchestration.pipelines.record import node_run_key
 
 if TYPE_CHECKING:
-    from mz_orchestration.pipelines.spec import ChecksSpec, NotificationsSpec
+    from mz_orchestration.pipelines.check_spec import ChecksSpec
+    from mz_orchestration.pipelines.spec import NotificationsSpec
 
 # A path carries the moment its attempt begins; the plan of a run is always the same.
 _MOMENT = re.compile(r"/[0-9]{8}T[0-9]{6}Z-(?=[0-9a-f]{8}-[0-9]{2}/)")

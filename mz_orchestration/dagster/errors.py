@@ -21,13 +21,14 @@ def as_dagster_errors(context: AssetExecutionContext | OpExecutionContext) -> It
     a step that somebody terminates would start again.
 
     Raises:
-        Failure: Trying again cannot help.
+        Failure: Trying again cannot help, or has not.
         RetryRequested: Trying again may help; with pauses that double.
     """
     try:
         yield
     except MzOrchestrationError as error:
-        if not error.retryable:
+        # The last one says why; "Exceeded max_retries" is all that Dagster would.
+        if not error.retryable or context.retry_number >= MAX_RETRIES:
             raise Failure(str(error), metadata=error_metadata(error), allow_retries=False) from error
         # RetryRequested carries no text.
         context.log.error(str(error))

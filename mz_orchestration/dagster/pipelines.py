@@ -1,14 +1,11 @@
-"""A pipeline file as assets: one for each export, load and sync, with the checks of exports as blocking asset checks.
+"""A pipeline as assets: one for each export, load and sync, with checks that block. For pipeline files and components.
 
-What goes from asset to asset is the run key, which the materialization of an export carries: a load may run alone, and
+What goes from asset to asset is the manifest, which the materialization of an export carries: a load may run alone, and
 takes what its export wrote last.
 """
 
 # Annotations are not postponed: Dagster reads those of the functions inside the builders as they are.
-import hashlib
-import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,42 +13,51 @@ from typing import TYPE_CHECKING, Any
 from dagster import (
     AssetCheckResult,
     AssetChecksDefinition,
-    AssetCheckSpec,
     AssetExecutionContext,
     AssetKey,
     AssetsDefinition,
     AssetSpec,
     MaterializeResult,
     OpExecutionContext,
-    TableColumn,
-    TableSchema,
+    PartitionsDefinition,
     multi_asset,
     multi_asset_check,
 )
 
-from mz_orchestration.dagster.assets import CHECK
-from mz_orchestration.dagster.errors import as_dagster_errors, error_metadata
-from mz_orchestration.dagster.keys import asset_key, logical_run, op_name
-from mz_orchestration.dagster.metadata import MANIFEST
-from mz_orchestration.dagster.resources import has_settings
-from mz_orchestration.errors import CheckError, ConfigurationError, ReconciliationError
-from mz_orchestration.materialize.names import parse_object_name
-from mz_orchestration.snowflake.quoting import parse_name
+from mz_orchestration.dagster.assets.definition import ExportDefinition
+from mz_orchestration.dagster.assets.export_step import NEEDED
+from mz_orchestration.dagster.assets.exports import exports_op
+from mz_orchestration.dagster.assets.latest import check_latest
+from mz_orchestration.dagster.assets.loads import load_op
+from mz_orchestration.dagster.assets.partitions import export_backfills, partition_of, refuse_the_past
+from mz_orchestration.dagster.assets.syncs import sync_op
+from mz_orchestration.dagster.errors import as_dagster_errors
+from mz_orchestration.dagster.keys import cluster_pool, logical_run, op_name, plain_name, told_apart
+from mz_orchestration.dagster.metadata import data_version, export_metadata
+from mz_orchestration.dagster.resources import BoundResources
+from mz_orchestration.dagster.translator import (
+    DagsterMaterializeTranslator,
+    ExportProps,
+    LoadProps,
+    RetentionProps,
+    SyncProps,
+)
 
 if TYPE_CHECKING:
-    from mz_orchestration.exports.manifest import Manifest
-    from mz_orchestration.pipelines.planning import CheckNode, ExportNode, GroupNode, LoadNode, Node, Plan
-    from mz_orchestration.pipelines.tools import NodeResult, Tools
-
-EXPORT_CHECK = "as_expected"
-RUN_KEY = "materialize/pipeline_run_key"
+    from mz_orchestration.pipelines.planning import ExportNode, GroupNode, Node, Plan, RetentionNode
 
 Result = MaterializeResult[Any] | AssetCheckResult
-# Dagster gives checks the latter.
-Context = AssetExecutionContext | OpExecutionContext
 
 
-def build_pipeline_assets(path: Path | str, *, pool: str | None = None) -> list[AssetsDefinition]:
+def build_pipeline_assets(
+    path: Path | str,
+    *,
+    translator: DagsterMaterializeTranslator | None = None,
+    resources: BoundResources | None = None,
+    partitions_def: PartitionsDefinition | None = None,
+    allow_backfill: bool = False,
+    pool: str | None = None,
+) -> list[AssetsDefinition]:
     """The assets of a pipeline file, and the checks of its exports; contacts nothing.
 
     They need the resources ``object_store``, and by what there is in the file ``materialize`` (exports),
@@ -63,286 +69,253 @@ def build_pipeline_assets(path: Path | str, *, pool: str | None = None) -> list[
 
     Args:
         path: The pipeline file.
-        pool: Pool that bounds how many parts run at a time.
+        translator: Says what the assets are like.
+        resources: Resources of these assets' own, in place of the code location's.
+        partitions_def: Time partitions of the exports, which name when they were made.
+        allow_backfill: Whether partitions of the past are exported, too, although all exports are of now.
+        pool: Pool that bounds how many parts run at a time; by default exports have one for each cluster.
 
     Raises:
         ConfigurationError: The file has mistakes; each is named with its line.
     """
-    from mz_orchestration.pipelines.planning import CheckNode, ExportNode, GroupNode, LoadNode
     from mz_orchestration.pipelines.reading import read_pipeline
 
-    plan = read_pipeline(path)
-    pipeline = _Pipeline(plan, _keys(plan), pool)
+    return plan_assets(
+        read_pipeline(path),
+        translator=translator,
+        resources=resources,
+        partitions_def=partitions_def,
+        allow_backfill=allow_backfill,
+        pool=pool,
+    )
+
+
+def plan_assets(
+    plan: "Plan",
+    *,
+    translator: DagsterMaterializeTranslator | None = None,
+    resources: BoundResources | None = None,
+    partitions_def: PartitionsDefinition | None = None,
+    allow_backfill: bool = False,
+    pool: str | None = None,
+) -> list[AssetsDefinition]:
+    """The assets of a pipeline that has been planned.
+
+    Args:
+        plan: The pipeline.
+        translator: As for `build_pipeline_assets`, and so on.
+        resources: Likewise.
+        partitions_def: Likewise.
+        allow_backfill: Likewise.
+        pool: Likewise.
+    """
+    from mz_orchestration.pipelines.planning import ExportNode, GroupNode, LoadNode, RetentionNode, SyncNode
+
+    shared = _Shared(plan, resources, partitions_def, allow_backfill, pool)
+    specs = plan_specs(plan, translator=translator)
     found: list[AssetsDefinition] = []
     for node in plan.nodes:
+        name = op_name(AssetKey([shared.group, node.name]))
         match node:
             case ExportNode():
-                found.append(_exports(node, [node], pipeline))
+                asset = shared.definition(node).on(specs[node.name])
+                found.append(
+                    exports_op(
+                        [asset], name=name, resources=resources, partitions_def=partitions_def, pool=pool,
+                    )
+                )  # fmt: skip
             case GroupNode():
-                found.append(_exports(node, node.members, pipeline))
-            case CheckNode():
-                found.append(_check(node, pipeline))
+                found.append(_group(node, name, specs, shared))
+                found += [
+                    _group_checks(member, f"{name}__{plain_name(member.item)}", specs[member.name], shared)
+                    for member in node.members
+                    if _has_checks(member)
+                ]
             case LoadNode():
-                found.append(_load(node, pipeline))
-            case _:
-                found.append(_other(node, pipeline))
+                export, definition = specs[node.export.name].key, shared.definition(node.export)
+                found.append(
+                    load_op(specs[node.name], node.spec, export, definition, name=name, resources=resources, pool=pool)
+                )
+            case SyncNode():
+                at = plan.spec.defaults.to
+                found.append(
+                    sync_op(
+                        specs[node.name], node.spec, at, name=name, item=node.item, pipeline=plan.spec.name,
+                        resources=resources, pool=pool,
+                    )
+                )  # fmt: skip
+            case RetentionNode():
+                found.append(_retention(node, name, specs[node.name], shared))
     return found
 
 
+def plan_specs(plan: "Plan", *, translator: DagsterMaterializeTranslator | None = None) -> dict[str, AssetSpec]:
+    """The asset of each export, load, sync and of retention, by the name of its node.
+
+    Args:
+        plan: The pipeline.
+        translator: Says what the assets are like.
+    """
+    from mz_orchestration.pipelines.planning import LoadNode, RetentionNode, SyncNode
+
+    translator = translator or DagsterMaterializeTranslator()
+
+    def translated(props: ExportProps | LoadProps | SyncProps | RetentionProps) -> AssetSpec:
+        asset = translator.get_asset_spec(props)
+        return asset if asset.group_name else asset.replace_attributes(group_name=plain_name(plan.spec.name))
+
+    exports = {node.name: translated(ExportProps(node.spec, node.item, node.source)) for node in plan.exports}
+    specs = told_apart(exports)
+    later: dict[str, AssetSpec] = {}
+    for node in plan.nodes:
+        if isinstance(node, LoadNode):
+            later[node.name] = translated(LoadProps(node.spec, node.item, specs[node.export.name].key))
+    specs |= told_apart(later)
+    for node in plan.nodes:
+        if isinstance(node, SyncNode):
+            later[node.name] = translated(SyncProps(node.spec, node.item, _behind(node, plan, specs)))
+    # Keys of all kinds together: a translator may give a load that of an export.
+    specs = told_apart(specs | later)
+    for node in plan.nodes:
+        if isinstance(node, RetentionNode):
+            specs[node.name] = translated(RetentionProps(plan.spec.name, [each.key for each in specs.values()]))
+    return specs
+
+
 @dataclass(frozen=True)
-class _Pipeline:
-    """A plan, the keys of its assets by the names of their nodes, and what all of them share."""
+class _Shared:
+    """What the parts of a pipeline share."""
 
     plan: "Plan"
-    keys: dict[str, AssetKey]
+    resources: BoundResources | None
+    partitions_def: PartitionsDefinition | None
+    allow_backfill: bool
     pool: str | None
 
     @property
     def group(self) -> str:
-        return re.sub(r"[^A-Za-z0-9_]", "_", self.plan.spec.name)
+        return plain_name(self.plan.spec.name)
 
-    def behind(self, node: "Node") -> list[AssetKey]:
-        """The assets that a node comes after."""
-        from mz_orchestration.pipelines.planning import CheckNode, GroupNode
+    @property
+    def bound(self) -> BoundResources:
+        return self.resources or BoundResources()
 
-        found: list[AssetKey] = []
-        for name in node.needs:
-            need = self.plan.node(name)
-            if isinstance(need, GroupNode):
-                found += [self.keys[member.name] for member in need.members]
-            else:
-                found.append(self.keys[need.export.name if isinstance(need, CheckNode) else name])
-        return list(dict.fromkeys(found))
-
-    def check_of(self, export: "ExportNode") -> "CheckNode | None":
-        """The checks of an export, if it has any."""
-        from mz_orchestration.pipelines.planning import CheckNode
-
-        checks = (node for node in self.plan.nodes if isinstance(node, CheckNode))
-        return next((check for check in checks if check.export.item == export.item), None)
-
-
-def _keys(plan: "Plan") -> dict[str, AssetKey]:
-    from mz_orchestration.pipelines.planning import LoadNode, RetentionNode, SyncNode
-
-    keys: dict[str, AssetKey] = {}
-    for export in plan.exports:
-        named = export.item != export.source
-        keys[export.name] = asset_key("exports", (export.item,) if named else parse_object_name(export.item))
-    for node in plan.nodes:
-        match node:
-            case LoadNode():
-                keys[node.name] = asset_key("snowflake", parse_name(node.spec.table, field="table"))
-            case SyncNode():
-                keys[node.name] = asset_key("census", (node.spec.sync,))
-            case RetentionNode():
-                keys[node.name] = asset_key("pipelines", (plan.spec.name, "retention"))
-    uses = Counter(keys.values())
-    # Two syncs of one id, two loads into one table, names that differ only in what a key cannot hold.
-    return {
-        name: key if uses[key] == 1 else AssetKey([*key.path, hashlib.sha256(name.encode()).hexdigest()[:8]])
-        for name, key in keys.items()
-    }
-
-
-def _exports(node: "ExportNode | GroupNode", members: "Sequence[ExportNode]", pipeline: _Pipeline) -> AssetsDefinition:
-    specs = [
-        AssetSpec(
-            pipeline.keys[member.name],
-            deps=[asset_key("materialize", parse_object_name(member.source))] if member.source else [],
-            description=f"{member.item} as {member.spec.format} files below {member.spec.to}, verified.",
-            kinds={"materialize", "s3", member.spec.format},
-            group_name=pipeline.group,
+    def definition(self, node: "ExportNode") -> ExportDefinition:
+        """The export as an asset's metadata holds it."""
+        return ExportDefinition(
+            spec=node.spec,
+            name=node.item,
+            source=node.source,
+            policy=node.policy,
+            checks=node.checks,
+            pipeline=self.plan.spec.name,
+            allow_backfill=self.allow_backfill,
         )
-        for member in members
-    ]
+
+
+def _behind(node: "Node", plan: "Plan", specs: dict[str, AssetSpec]) -> list[AssetKey]:
+    """The assets that a node comes after."""
+    from mz_orchestration.pipelines.planning import CheckNode, GroupNode
+
+    found: list[AssetKey] = []
+    for name in node.needs:
+        match plan.node(name):
+            case GroupNode() as need:
+                found += [specs[member.name].key for member in need.members]
+            case CheckNode() as need:
+                found.append(specs[need.export.name].key)
+            case need:
+                found.append(specs[need.name].key)
+    return list(dict.fromkeys(found))
+
+
+def _has_checks(node: "ExportNode") -> bool:
+    from mz_orchestration.dagster.assets.checks import wanted_checks
+
+    return bool(wanted_checks(node.checks))
+
+
+def _group(node: "GroupNode", name: str, specs: dict[str, AssetSpec], shared: _Shared) -> AssetsDefinition:
+    """Exports of one logical timestamp: all of them, or none."""
+    from mz_orchestration.dagster.assets.checks import counts_check_spec, counts_of_export
+
+    assets = [shared.definition(member).on(specs[member.name]) for member in node.members]
+    clusters = {member.spec.cluster for member in node.members}
 
     @multi_asset(
-        name=op_name(AssetKey([pipeline.group, node.name])),
-        specs=specs,
-        pool=pipeline.pool,
-        required_resource_keys={"materialize", "object_store"},
+        name=name,
+        specs=assets,
+        check_specs=[counts_check_spec(asset.key, of_load=False) for asset in assets],
+        partitions_def=shared.partitions_def,
+        backfill_policy=export_backfills(shared.partitions_def),
+        pool=shared.pool or cluster_pool(clusters.pop() if len(clusters) == 1 else None),
+        required_resource_keys=shared.bound.keys(NEEDED),
     )
-    def export(context: AssetExecutionContext) -> Iterator[MaterializeResult[Any]]:
-        from mz_orchestration.pipelines.nodes import find_manifest
+    def export(context: AssetExecutionContext) -> Iterator[Result]:
+        from mz_orchestration.exports.group import arun_exports
+        from mz_orchestration.flow import run_coroutine
+        from mz_orchestration.pipelines.nodes import own_run_key
 
-        plan, run_key = pipeline.plan, logical_run(context)
         with as_dagster_errors(context):
-            tools = _tools(context, node)
-            result = _carry_out(context, node, plan, run_key, tools)
-            manifests = [find_manifest(member, plan, run_key, tools) for member in members]
-        for spec, manifest in zip(specs, manifests, strict=True):
-            metadata = {RUN_KEY: run_key, "materialize/repeated": int(result.repeated), **_exported(manifest)}
-            yield MaterializeResult(asset_key=spec.key, metadata=metadata)
+            partition = partition_of(context)
+            if not shared.allow_backfill:
+                refuse_the_past(context, assets[0].key)
+            tools = shared.bound.tools(context, NEEDED)
+            work = arun_exports(
+                [member.spec for member in node.members],
+                run_key=own_run_key(node, shared.plan, logical_run(context)) + (f"/{partition}" if partition else ""),
+                max_parallel=node.max_parallel,
+                materialize=tools.materialize,
+                store=tools.store,
+                policy=node.members[0].policy,
+                on_event=tools.on_event,
+            )
+            results = run_coroutine(work).exports
+        for asset, result in zip(assets, results, strict=True):
+            upstream = [dep.asset_key for dep in asset.deps]
+            source = upstream[0] if len(upstream) == 1 else None
+            yield MaterializeResult(
+                asset_key=asset.key,
+                metadata=export_metadata(result, source=source, partitioned=partition is not None),
+                data_version=data_version(result.manifest),
+                check_results=[counts_of_export(asset.key, result.manifest)],
+            )
 
     return export
 
 
-def _check(node: "CheckNode", pipeline: _Pipeline) -> AssetChecksDefinition:
-    key = pipeline.keys[node.export.name]
-    wanted = {name: value for name, value in node.export.checks.model_dump().items() if value is not None}
-    spec = AssetCheckSpec(
-        EXPORT_CHECK,
-        asset=key,
-        blocking=True,
-        description=", ".join(f"{name} {value:g}" for name, value in wanted.items()),
-    )
+def _group_checks(member: "ExportNode", name: str, asset: AssetSpec, shared: _Shared) -> AssetChecksDefinition:
+    """The checks of one export of a group, apart from its step: one that fails stops nothing of the others."""
+    from mz_orchestration.dagster.assets.checks import COUNTS, export_check_specs
+
+    definition = shared.definition(member)
+    needed = {"object_store"} | ({"materialize"} if definition.checks.max_lag is not None else set())
 
     @multi_asset_check(
-        name=op_name(AssetKey([pipeline.group, node.name])),
-        specs=[spec],
-        required_resource_keys=_resources(node),
+        name=name,
+        specs=export_check_specs(asset.key, definition.checks),
+        required_resource_keys=shared.bound.keys(needed),
     )
     def check(context: OpExecutionContext) -> Iterator[AssetCheckResult]:
         with as_dagster_errors(context):
-            run_key, _ = _exported_as(context, key)
-            try:
-                result = _carry_out(context, node, pipeline.plan, run_key, _tools(context, node))
-            except CheckError as error:
-                if error.retryable:
-                    raise
-                context.log.error(str(error))
-                yield AssetCheckResult(passed=False, description=str(error), metadata=error_metadata(error))
-                return
-        yield AssetCheckResult(passed=True, description=result.line, metadata=result.metadata)
+            found = check_latest(context, asset.key, definition, shared.bound.tools(context, needed))
+        yield from (each for each in found if each.check_name != COUNTS)
 
     return check
 
 
-def _load(node: "LoadNode", pipeline: _Pipeline) -> AssetsDefinition:
-    key, source = pipeline.keys[node.name], pipeline.keys[node.export.name]
-    check = pipeline.check_of(node.export)
-    asset = AssetSpec(
-        key,
-        deps=[source],
-        description=f"{node.export.item} in {node.spec.table} by {node.spec.strategy}.",
-        kinds={"snowflake", "table"},
-        group_name=pipeline.group,
-    )
-    counts = AssetCheckSpec(
-        CHECK,
-        asset=key,
-        blocking=True,
-        description="Rows copied by Materialize, rows in the files and rows loaded are the same number.",
-    )
+def _retention(node: "RetentionNode", name: str, asset: AssetSpec, shared: _Shared) -> AssetsDefinition:
+    needed = {"object_store"}
 
-    @multi_asset(
-        name=op_name(AssetKey([pipeline.group, node.name])),
-        specs=[asset],
-        check_specs=[counts],
-        pool=pipeline.pool,
-        required_resource_keys=_resources(node) | (_resources(check) if check else set()),
-    )
-    def load(context: AssetExecutionContext) -> Iterator[Result]:
+    @multi_asset(name=name, specs=[asset], pool=shared.pool, required_resource_keys=shared.bound.keys(needed))
+    def retention(context: AssetExecutionContext) -> MaterializeResult[Any]:
+        from mz_orchestration.flow import run_coroutine
+        from mz_orchestration.pipelines.nodes import run_node
+
         with as_dagster_errors(context):
-            run_key, exported_in = _exported_as(context, source)
-            if check is not None and exported_in != context.run.run_id:
-                # Alone, without the step that would have blocked it.
-                _carry_out(context, check, pipeline.plan, run_key, _tools(context, check))
-            try:
-                result = _carry_out(context, node, pipeline.plan, run_key, _tools(context, node))
-            except ReconciliationError as error:
-                yield AssetCheckResult(passed=False, metadata=error_metadata(error))
-                raise
-        metadata: dict[str, Any] = {f"snowflake/{name}": value for name, value in result.metadata.items()}
-        if "rows_loaded" in result.metadata:
-            metadata["dagster/row_count"] = result.metadata["rows_loaded"]
-        metadata["dagster/table_name"] = ".".join(parse_name(node.spec.table, field="table"))
-        rows = {name: value for name, value in metadata.items() if name.startswith("snowflake/rows_")}
-        yield MaterializeResult(metadata=metadata, check_results=[AssetCheckResult(passed=True, metadata=rows)])
+            result = run_coroutine(
+                run_node(node, shared.plan, logical_run(context), shared.bound.tools(context, needed))
+            )
+        return MaterializeResult(metadata={f"s3/{key}": value for key, value in result.metadata.items()})
 
-    return load
-
-
-def _other(node: "Node", pipeline: _Pipeline) -> AssetsDefinition:
-    """A sync, or retention."""
-    from mz_orchestration.pipelines.planning import SyncNode
-
-    is_sync = isinstance(node, SyncNode)
-    system = "census" if is_sync else "s3"
-    asset = AssetSpec(
-        pipeline.keys[node.name],
-        deps=pipeline.behind(node),
-        description="A run of the sync." if is_sync else "Deletes export files of earlier runs.",
-        kinds={system},
-        group_name=pipeline.group,
-    )
-
-    @multi_asset(
-        name=op_name(AssetKey([pipeline.group, node.name])),
-        specs=[asset],
-        pool=pipeline.pool,
-        required_resource_keys=_resources(node),
-    )
-    def run(context: AssetExecutionContext) -> MaterializeResult[Any]:
-        with as_dagster_errors(context):
-            result = _carry_out(context, node, pipeline.plan, logical_run(context), _tools(context, node))
-        return MaterializeResult(metadata={f"{system}/{name}": value for name, value in result.metadata.items()})
-
-    return run
-
-
-def _resources(node: "Node") -> set[str]:
-    from mz_orchestration.pipelines.planning import CheckNode, ExportNode, GroupNode, LoadNode, SyncNode
-
-    match node:
-        case CheckNode() if node.export.checks.max_lag is None:
-            return {"object_store"}
-        case ExportNode() | GroupNode() | CheckNode():
-            return {"object_store", "materialize"}
-        case LoadNode():
-            return {"object_store", "snowflake"}
-        case SyncNode():
-            return {"object_store", "census"}
-    return {"object_store"}
-
-
-def _tools(context: Context, node: "Node") -> "Tools":
-    from mz_orchestration.pipelines.nodes import with_settings
-    from mz_orchestration.pipelines.tools import Tools
-
-    given: dict[str, Any] = {}
-    for name in _resources(node) - {"object_store"}:
-        resource = getattr(context.resources, name)
-        given[name] = resource.config() if has_settings(resource) else None
-    store = context.resources.object_store.store()
-    return with_settings(Tools(store, **given, on_event=lambda event: context.log.info(event.line())), [node])
-
-
-def _carry_out(context: Context, node: "Node", plan: "Plan", run_key: str, tools: "Tools") -> "NodeResult":
-    from mz_orchestration.flow import run_coroutine
-    from mz_orchestration.pipelines.nodes import run_node
-
-    result = run_coroutine(run_node(node, plan, run_key, tools))
-    context.log.info(f"{node.name}: {result.line}")
-    return result
-
-
-def _exported_as(context: Context, export: AssetKey) -> tuple[str, str]:
-    """The run key of the pipeline under which an asset was exported last, and the id of that Dagster run."""
-    event = context.instance.get_latest_materialization_event(export)
-    materialization = event.asset_materialization if event else None
-    run_key = materialization.metadata.get(RUN_KEY) if materialization else None
-    if event is None or run_key is None:
-        raise ConfigurationError(
-            f"The asset {export.to_user_string()} has not been materialized by this pipeline yet.",
-            hint="Materialize it first, or together with this asset.",
-        )
-    return str(run_key.value), event.run_id
-
-
-def _exported(manifest: "Manifest") -> dict[str, Any]:
-    facts = {
-        "run_key": manifest.run_key,
-        "copied": manifest.copied,
-        "files": len(manifest.files),
-        "bytes": manifest.size,
-        "timestamp": manifest.timestamp,
-    }
-    return {
-        "dagster/row_count": manifest.rows,
-        "dagster/uri": manifest.path,
-        "dagster/column_schema": TableSchema([TableColumn(each.name, each.sql_type) for each in manifest.columns]),
-        MANIFEST: str(manifest.location),
-        **{f"materialize/{name}": value for name, value in facts.items() if value is not None},
-    }
+    return retention

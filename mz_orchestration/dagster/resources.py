@@ -5,9 +5,11 @@ Resources hold settings only; the heavy libraries are imported when an asset run
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dagster import ConfigurableResource
+from dagster import AssetCheckResult, AssetExecutionContext, ConfigurableResource, MaterializeResult, OpExecutionContext
 from pydantic import Field
 
 from mz_orchestration.validation import validated
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from mz_orchestration.census.config import CensusConfig
     from mz_orchestration.materialize.connection import MaterializeConfig
     from mz_orchestration.objectstore.client import ObjectStore
+    from mz_orchestration.pipelines.tools import Tools
     from mz_orchestration.snowflake.config import SnowflakeConfig
 
 
@@ -37,6 +40,26 @@ class MaterializeResource(ConfigurableResource[Any]):
         from mz_orchestration.materialize.connection import MaterializeConfig
 
         return validated(MaterializeConfig, **_settings(self))
+
+    def export(
+        self, *, context: AssetExecutionContext, object_store: ObjectStoreResource
+    ) -> Iterator[MaterializeResult[Any] | AssetCheckResult]:
+        """Export what is selected of the assets of `materialize_exports`; the body of its function.
+
+        Args:
+            context: The step's.
+            object_store: The store that the files land in.
+
+        Yields:
+            A result for each export as it is finished and verified.
+
+        Raises:
+            Failure: Trying again cannot help.
+            RetryRequested: Trying again may help.
+        """
+        from mz_orchestration.dagster.assets.export_step import export_selected
+
+        yield from export_selected(context, BoundResources(materialize=self, object_store=object_store))
 
 
 class ObjectStoreResource(ConfigurableResource[Any]):
@@ -115,6 +138,52 @@ class CensusResource(ConfigurableResource[Any]):
         from mz_orchestration.census.config import CensusConfig
 
         return validated(CensusConfig, **_settings(self))
+
+
+@dataclass(frozen=True)
+class BoundResources:
+    """Resources for some assets only, in place of those that the code location names for all.
+
+    They are not among the code location's resources, so their settings are neither shown nor stored. None leaves a
+    system to the resource of that name.
+    """
+
+    materialize: MaterializeResource | None = None
+    object_store: ObjectStoreResource | None = None
+    snowflake: SnowflakeResource | None = None
+    census: CensusResource | None = None
+
+    def keys(self, needed: Iterable[str]) -> set[str]:
+        """Those of the needed systems that the code location has to provide.
+
+        Args:
+            needed: ``materialize``, ``object_store``, ``snowflake``, ``census``.
+        """
+        return {name for name in needed if getattr(self, name) is None}
+
+    def tools(self, context: AssetExecutionContext | OpExecutionContext, needed: Iterable[str]) -> Tools:
+        """The settings of the needed systems for the core; a resource without any leaves them to the environment.
+
+        Args:
+            context: The step's.
+            needed: As for `keys`.
+
+        Raises:
+            ConfigurationError: A setting is wrong.
+        """
+        from mz_orchestration.pipelines.tools import Tools
+
+        def resource(name: str) -> Any:
+            bound = getattr(self, name)
+            return getattr(context.resources, name) if bound is None else bound.process_config_and_initialize()
+
+        names = set(needed)
+        given: dict[str, Any] = {
+            name: each.config() if has_settings(each := resource(name)) else None for name in names - {"object_store"}
+        }
+        if "object_store" in names:
+            given["store"] = resource("object_store").store()
+        return Tools(**given, on_event=lambda event: context.log.info(event.line()))
 
 
 def has_settings(resource: ConfigurableResource[Any]) -> bool:

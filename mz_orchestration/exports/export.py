@@ -21,11 +21,12 @@ from mz_orchestration.errors import (
     VerificationError,
 )
 from mz_orchestration.exports.attempts import new_attempt, session_tag
-from mz_orchestration.exports.context import ExportContext, ExportPolicy, ExportStep, HeldRead
+from mz_orchestration.exports.context import ExportContext, ExportStep, HeldRead
 from mz_orchestration.exports.give_up import give_up
 from mz_orchestration.exports.left_behind import adopt
 from mz_orchestration.exports.manifest import Manifest, parse_manifest
 from mz_orchestration.exports.overlap import take_turn
+from mz_orchestration.exports.policy import ExportPolicy
 from mz_orchestration.exports.publish import publish
 from mz_orchestration.exports.result import ExportResult
 from mz_orchestration.exports.spec import ExportSpec

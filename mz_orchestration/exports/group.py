@@ -22,12 +22,13 @@ from mz_orchestration.errors import (
     VerificationError,
 )
 from mz_orchestration.exports.attempts import session_tag
-from mz_orchestration.exports.context import ExportContext, ExportPolicy, ExportStep, HeldRead
+from mz_orchestration.exports.context import ExportContext, ExportStep, HeldRead
 from mz_orchestration.exports.export import export_context, export_flow
 from mz_orchestration.exports.group_check import Mode, check_group
 from mz_orchestration.exports.group_record import Group
 from mz_orchestration.exports.left_behind import cancel_attempt
 from mz_orchestration.exports.overlap import POLL, cancel_command, take_turn
+from mz_orchestration.exports.policy import ExportPolicy
 from mz_orchestration.exports.result import ExportResult
 from mz_orchestration.exports.spec import ExportSpec
 from mz_orchestration.exports.statements import read_statement

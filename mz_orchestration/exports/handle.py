@@ -16,10 +16,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from mz_orchestration.errors import ExportError, NotFoundError
-from mz_orchestration.exports.context import ExportContext, ExportPolicy, ExportStep
+from mz_orchestration.exports.context import ExportContext, ExportStep
 from mz_orchestration.exports.export import export_context, export_flow, refuse_another_spec
 from mz_orchestration.exports.give_up import give_up
 from mz_orchestration.exports.left_behind import cancel_attempt, identity_of
+from mz_orchestration.exports.policy import ExportPolicy
 from mz_orchestration.exports.sentinel import ExportState, read_listing
 from mz_orchestration.exports.spec import ExportSpec
 from mz_orchestration.flow import Flow, arun, call, run, sleep

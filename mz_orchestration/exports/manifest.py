@@ -16,7 +16,7 @@ from mz_orchestration.errors import ConfigurationError, VerificationError
 from mz_orchestration.exports.paths import MANIFEST_NAME, is_attempt_name
 from mz_orchestration.exports.spec import CsvOptions
 from mz_orchestration.exports.statistics import Statistics
-from mz_orchestration.exports.verify import VerifyLevel
+from mz_orchestration.exports.verify_level import VerifyLevel
 from mz_orchestration.materialize.types import EXPORTABLE_TYPES, Column
 from mz_orchestration.objectstore.location import Location, parse_folder
 from mz_orchestration.validation import describe_validation

@@ -13,7 +13,8 @@ from mz_orchestration.exports.sentinel import ExportState, Listing, read_listing
 from mz_orchestration.exports.spec import ExportSpec
 from mz_orchestration.exports.statistics import read_described
 from mz_orchestration.exports.stored_manifest import publish_manifest
-from mz_orchestration.exports.verify import AGAIN, Verified, VerifyLevel, verify_files
+from mz_orchestration.exports.verify import AGAIN, Verified, verify_files
+from mz_orchestration.exports.verify_level import VerifyLevel
 from mz_orchestration.flow import Flow, call, sleep
 from mz_orchestration.materialize.types import Column
 from mz_orchestration.objectstore.location import Location, parse_folder

@@ -13,15 +13,15 @@ from enum import StrEnum
 
 from mz_orchestration.errors import CheckError, Detail
 from mz_orchestration.exports.manifest import Manifest
-from mz_orchestration.exports.verify import VerifyLevel
+from mz_orchestration.exports.verify_level import VerifyLevel
 from mz_orchestration.flow import Flow, call
 from mz_orchestration.materialize.connection import MaterializeConfig
 from mz_orchestration.materialize.lag import Lag, find_lags
 from mz_orchestration.materialize.session import Session
 from mz_orchestration.objectstore.location import Location
+from mz_orchestration.pipelines.check_spec import ChecksSpec
 from mz_orchestration.pipelines.history import PassedRun, history_location, passed_run, read_history, remember
 from mz_orchestration.pipelines.planning import CheckNode
-from mz_orchestration.pipelines.spec import ChecksSpec
 from mz_orchestration.pipelines.tools import NodeResult, Tools
 from mz_orchestration.progress import Progress
 

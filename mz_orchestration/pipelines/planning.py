@@ -16,11 +16,12 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from mz_orchestration.census.spec import SyncSpec
 from mz_orchestration.errors import ConfigurationError
-from mz_orchestration.exports.context import ExportPolicy
 from mz_orchestration.exports.group_check import check_group
+from mz_orchestration.exports.policy import ExportPolicy
 from mz_orchestration.exports.spec import ExportSpec
 from mz_orchestration.materialize.names import parse_object_name
-from mz_orchestration.pipelines.spec import ChecksSpec, ExportItem, LoadItem, PipelineSpec, RetentionSpec, SyncItem
+from mz_orchestration.pipelines.check_spec import ChecksSpec
+from mz_orchestration.pipelines.spec import ExportItem, LoadItem, PipelineSpec, RetentionSpec, SyncItem
 from mz_orchestration.snowflake.spec import LoadSpec
 
 # Stands in a load's spec until the export has written its manifest.

@@ -21,7 +21,7 @@ from mz_orchestration.errors import (
 from mz_orchestration.exports.latest import open_manifest
 from mz_orchestration.exports.manifest import Manifest
 from mz_orchestration.exports.stored_manifest import check_against_store
-from mz_orchestration.exports.verify import VerifyLevel
+from mz_orchestration.exports.verify_level import VerifyLevel
 from mz_orchestration.flow import Clock, Flow, arun, call, run, sleep
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.objectstore.location import parse_folder, parse_location

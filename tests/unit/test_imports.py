@@ -78,13 +78,17 @@ def test_every_module_imports_without(
 
 def test_the_blocking_blocks(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="dagster is blocked"):
-        run(BLOCKED.format(names={"dagster"}) + "import mz_orchestration.dagster", tmp_path)
+        run(BLOCKED.format(names={"dagster"}) + "import mz_orchestration.dagster.resources", tmp_path)
 
 
 @pytest.mark.parametrize("blocked", ["snowflake", "boto3", "psycopg"])
 def test_a_code_location_and_a_dag_load_without_the_clients(blocked: str, tmp_path: Path) -> None:
-    modules = "import mz_orchestration.dagster, mz_orchestration.airflow.transfers.materialize_to_snowflake"
-    run(BLOCKED.format(names={blocked}) + modules, tmp_path)
+    airflow = "import mz_orchestration.airflow.transfers.materialize_to_snowflake"
+    run(f"{BLOCKED.format(names={blocked})}{airflow}\nfrom mz_orchestration.dagster import *", tmp_path)
+
+
+def test_the_module_that_every_dg_command_loads_costs_nothing(tmp_path: Path) -> None:
+    assert loaded("import mz_orchestration.dagster", [*HEAVY, "pydantic", "dagster"], tmp_path) == []
 
 
 def test_the_package_costs_nothing(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from mz_orchestration.airflow.lineage import Dataset, files_dataset, materialize
 
 if TYPE_CHECKING:
     from mz_orchestration.airflow.connections import Systems
-    from mz_orchestration.exports.context import ExportPolicy
+    from mz_orchestration.exports.policy import ExportPolicy
     from mz_orchestration.exports.result import ExportResult
     from mz_orchestration.exports.spec import ExportSpec
     from mz_orchestration.objectstore.client import ObjectStore
@@ -70,7 +70,7 @@ class ExportJob(Job):
 
     def links(self, systems: Systems) -> Links:
         """Where the exports of this object lie, and Materialize's console."""
-        from mz_orchestration.airflow.links import console_url, folder_url
+        from mz_orchestration.consoles import console_url, folder_url
 
         spec = self.export_spec()
         return {
@@ -123,7 +123,7 @@ class ExportJob(Job):
         return export_spec(**self.spec)
 
     def _policy(self) -> ExportPolicy:
-        from mz_orchestration.exports.context import ExportPolicy
+        from mz_orchestration.exports.policy import ExportPolicy
         from mz_orchestration.validation import validated
 
         return validated(ExportPolicy, **self.policy)
@@ -134,7 +134,7 @@ class ExportJob(Job):
 
     def result_links(self, result: ExportResult, systems: Systems) -> Links:
         """Where the files of this run lie."""
-        from mz_orchestration.airflow.links import folder_url
+        from mz_orchestration.consoles import folder_url
 
         return {"ExportFolderLink": folder_url(result.manifest.path, systems.object_store)}
 

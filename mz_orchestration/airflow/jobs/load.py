@@ -106,7 +106,7 @@ class LoadJob(Job):
 
 def query_links(query_ids: tuple[str, ...], systems: Systems) -> Links:
     """Where Snowflake shows the last of some statements."""
-    from mz_orchestration.airflow.links import query_url
+    from mz_orchestration.consoles import query_url
 
     account = systems.snowflake.account if systems.snowflake is not None else None
     return {"SnowflakeQueryLink": query_url(query_ids[-1], account)} if query_ids else {}

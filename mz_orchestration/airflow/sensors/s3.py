@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset, BaseOperatorLink, BaseSensorOperator, PokeReturnValue
 
 from mz_orchestration.airflow.exceptions import RetryableError, airflow_error, as_airflow_errors
-from mz_orchestration.airflow.links import ExportFolderLink, folder_url
+from mz_orchestration.airflow.links import ExportFolderLink
 from mz_orchestration.airflow.version_compat import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
     conf,
 )
+from mz_orchestration.consoles import folder_url
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

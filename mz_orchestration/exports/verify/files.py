@@ -20,7 +20,8 @@ from mz_orchestration.exports.sentinel import ExportState, read_listing
 from mz_orchestration.exports.spec import CsvOptions
 from mz_orchestration.exports.verify.csv import count_records, with_columns
 from mz_orchestration.exports.verify.parquet import SMALLEST, FooterReader, decode
-from mz_orchestration.exports.verify.result import AGAIN, Counted, CountedBy, Verified, VerifyLevel
+from mz_orchestration.exports.verify.result import AGAIN, Counted, CountedBy, Verified
+from mz_orchestration.exports.verify_level import VerifyLevel
 from mz_orchestration.materialize.types import Column
 from mz_orchestration.objectstore.client import ObjectInfo, ObjectStore
 from mz_orchestration.objectstore.location import Location

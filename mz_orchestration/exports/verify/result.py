@@ -11,14 +11,6 @@ from mz_orchestration.objectstore.client import ObjectInfo
 AGAIN = "Do not load these files. Run the export again with the same run key: it starts in a fresh path."
 
 
-class VerifyLevel(StrEnum):
-    """How much of the files is looked at."""
-
-    LISTING = "listing"  # names and sizes
-    FOOTERS = "footers"  # Parquet by its footers; CSV, which has none, to the last byte
-    FULL = "full"  # every byte
-
-
 class CountedBy(StrEnum):
     """Where the number of rows of a file was found."""
 

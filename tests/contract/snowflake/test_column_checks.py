@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mz_orchestration.exports.context import ExportPolicy
 from mz_orchestration.exports.export import run_export
+from mz_orchestration.exports.policy import ExportPolicy
 from mz_orchestration.exports.spec import export_spec
 from mz_orchestration.flow import run
 from mz_orchestration.objectstore.client import ObjectStore

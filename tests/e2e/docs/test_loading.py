@@ -19,9 +19,9 @@ from typer.main import get_group
 
 from mz_orchestration.cli.main import app
 from mz_orchestration.errors import ConfigurationError
-from mz_orchestration.exports.context import ExportPolicy
 from mz_orchestration.exports.export import run_export
 from mz_orchestration.exports.manifest import Manifest
+from mz_orchestration.exports.policy import ExportPolicy
 from mz_orchestration.exports.spec import export_spec
 from mz_orchestration.flow import run
 from mz_orchestration.objectstore.client import ObjectStore

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from mz_orchestration.pipelines.check_spec import ChecksSpec
 from mz_orchestration.pipelines.reading import parse_pipeline
-from mz_orchestration.pipelines.spec import ChecksSpec, Defaults, ExportItem, LoadItem, PipelineSpec, SyncItem
+from mz_orchestration.pipelines.spec import Defaults, ExportItem, LoadItem, PipelineSpec, SyncItem
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/pipelines.md").read_text()

@@ -21,10 +21,11 @@ import pytest
 
 from mz_orchestration.errors import AlreadyRunningError, ConfigurationError, ExportError, RunConflictError
 from mz_orchestration.exports import group
-from mz_orchestration.exports.context import ExportPolicy, HeldRead
+from mz_orchestration.exports.context import HeldRead
 from mz_orchestration.exports.export import export_context, export_flow
 from mz_orchestration.exports.group import run_exports
 from mz_orchestration.exports.group_record import find_group
+from mz_orchestration.exports.policy import ExportPolicy
 from mz_orchestration.exports.result import ExportResult
 from mz_orchestration.exports.spec import ExportSpec, export_spec
 from mz_orchestration.flow import run

@@ -14,7 +14,6 @@ import pytest
 
 from mz_orchestration.errors import NotFoundError, RunConflictError, UnavailableError
 from mz_orchestration.exports.attempts import session_tag
-from mz_orchestration.exports.context import ExportPolicy
 from mz_orchestration.exports.export import arun_export, run_export
 from mz_orchestration.exports.handle import (
     ExportHandle,
@@ -27,6 +26,7 @@ from mz_orchestration.exports.handle import (
     poll_export,
     start_export,
 )
+from mz_orchestration.exports.policy import ExportPolicy
 from mz_orchestration.local.materialize.faults import copy_faults
 from mz_orchestration.materialize import session
 from mz_orchestration.objectstore.client import ObjectStore

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from mz_orchestration.errors import ConnectionLostError, VerificationError
-from mz_orchestration.exports.context import ExportPolicy
 from mz_orchestration.exports.export import run_export
+from mz_orchestration.exports.policy import ExportPolicy
 from mz_orchestration.local.faults import Delay, FaultProxy, HalfClose, Match, Reset
 from mz_orchestration.local.materialize.faults import copy_faults
 from mz_orchestration.materialize import session

@@ -13,9 +13,9 @@ import psycopg
 import pytest
 
 from mz_orchestration.errors import AlreadyRunningError, DeadlineError, MzOrchestrationError, WrongEnvironmentError
-from mz_orchestration.exports.context import ExportPolicy
 from mz_orchestration.exports.export import run_export
 from mz_orchestration.exports.handle import start_export
+from mz_orchestration.exports.policy import ExportPolicy
 from mz_orchestration.exports.result import ExportResult
 from mz_orchestration.exports.spec import ExportSpec
 from mz_orchestration.local.materialize.faults import copy_faults

@@ -17,11 +17,11 @@ from mz_orchestration.errors import (
     VerificationError,
 )
 from mz_orchestration.exports import publish
-from mz_orchestration.exports.context import ExportPolicy
 from mz_orchestration.exports.export import run_export
 from mz_orchestration.exports.latest import Latest, point_to_latest, read_latest
+from mz_orchestration.exports.policy import ExportPolicy
 from mz_orchestration.exports.stored_manifest import check_against_store
-from mz_orchestration.exports.verify import VerifyLevel
+from mz_orchestration.exports.verify_level import VerifyLevel
 from mz_orchestration.local.faults import Answer, FaultProxy, Match, Reset, StaleListing, Truncate
 from mz_orchestration.local.materialize.faults import copy_faults
 from mz_orchestration.objectstore.client import ObjectStore

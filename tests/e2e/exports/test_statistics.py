@@ -8,10 +8,10 @@ from typing import Any, Literal
 import psycopg
 import pytest
 
-from mz_orchestration.exports.context import ExportPolicy
 from mz_orchestration.exports.export import run_export
 from mz_orchestration.exports.group import run_exports
 from mz_orchestration.exports.manifest import Manifest
+from mz_orchestration.exports.policy import ExportPolicy
 from mz_orchestration.exports.spec import export_spec
 from mz_orchestration.exports.statistics import Source
 from mz_orchestration.exports.statistics.files import file_statistics

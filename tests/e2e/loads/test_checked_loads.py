@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from mz_orchestration.errors import ReconciliationError
-from mz_orchestration.exports.context import ExportPolicy
 from mz_orchestration.exports.export import run_export
 from mz_orchestration.exports.manifest import Manifest
+from mz_orchestration.exports.policy import ExportPolicy
 from mz_orchestration.exports.spec import export_spec
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.objectstore.location import parse_folder

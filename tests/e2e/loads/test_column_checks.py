@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from mz_orchestration.errors import DeadlineError, VerificationError
-from mz_orchestration.exports.context import ExportPolicy
 from mz_orchestration.exports.export import run_export
 from mz_orchestration.exports.manifest import Manifest
+from mz_orchestration.exports.policy import ExportPolicy
 from mz_orchestration.exports.spec import export_spec
 from mz_orchestration.exports.statistics import Source, Statistics
 from mz_orchestration.exports.statistics.files import file_statistics

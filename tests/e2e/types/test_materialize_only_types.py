@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mz_orchestration.errors import VerificationError
-from mz_orchestration.exports.verify import VerifyLevel, verify_files
+from mz_orchestration.exports.verify import verify_files
+from mz_orchestration.exports.verify_level import VerifyLevel
 from mz_orchestration.materialize.types import Column, with_casts
 from mz_orchestration.objectstore.client import ObjectInfo, ObjectStore
 from mz_orchestration.objectstore.location import Location, parse_folder

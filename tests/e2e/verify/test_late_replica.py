@@ -8,8 +8,9 @@ import pytest
 
 from mz_orchestration.errors import VerificationError
 from mz_orchestration.exports.spec import CsvOptions
-from mz_orchestration.exports.verify import VerifyLevel, verify_files
+from mz_orchestration.exports.verify import verify_files
 from mz_orchestration.exports.verify.files import ROUNDS
+from mz_orchestration.exports.verify_level import VerifyLevel
 from mz_orchestration.objectstore.client import ObjectStore
 
 from .conftest import BUCKET, COLUMNS, FOLDER, Answer, Request, Server, listed, name, parquet, put

@@ -9,7 +9,8 @@ import pytest
 
 from mz_orchestration.errors import UnavailableError, VerificationError
 from mz_orchestration.exports.spec import CsvOptions
-from mz_orchestration.exports.verify import CountedBy, VerifyLevel, verify_files
+from mz_orchestration.exports.verify import CountedBy, verify_files
+from mz_orchestration.exports.verify_level import VerifyLevel
 from mz_orchestration.materialize.types import Column
 from mz_orchestration.objectstore.client import ObjectInfo, ObjectStore
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from mz_orchestration.errors import CredentialsError, MzOrchestrationError, NotFoundError, VerificationError
-from mz_orchestration.exports.verify import VerifyLevel, verify_files
+from mz_orchestration.exports.verify import verify_files
+from mz_orchestration.exports.verify_level import VerifyLevel
 from mz_orchestration.objectstore.client import ObjectStore, ObjectStoreConfig
 from mz_orchestration.objectstore.ranges import TailReader
 

@@ -13,7 +13,8 @@ from mz_orchestration.exports.paths import attempt_location
 from mz_orchestration.exports.sentinel import read_listing
 from mz_orchestration.exports.spec import CsvOptions
 from mz_orchestration.exports.stored_manifest import check_against_store, publish_manifest, read_manifest
-from mz_orchestration.exports.verify import VerifyLevel, verify_files
+from mz_orchestration.exports.verify import verify_files
+from mz_orchestration.exports.verify_level import VerifyLevel
 from mz_orchestration.materialize.types import Column
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.objectstore.location import Location

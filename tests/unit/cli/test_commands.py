@@ -13,7 +13,7 @@ from mz_orchestration.cli import commands
 from mz_orchestration.cli.casts import parse_casts
 from mz_orchestration.cli.main import app
 from mz_orchestration.errors import ConfigurationError
-from mz_orchestration.exports.context import ExportPolicy
+from mz_orchestration.exports.policy import ExportPolicy
 from mz_orchestration.exports.spec import export_spec
 from mz_orchestration.runs.record import GroupEntry, RunRecord
 

@@ -13,7 +13,7 @@ from mz_orchestration.errors import VerificationError
 from mz_orchestration.exports.manifest import DataFile, Manifest, parse_manifest
 from mz_orchestration.exports.spec import export_spec
 from mz_orchestration.exports.statistics import ColumnStatistics, Source, Statistics
-from mz_orchestration.exports.verify import VerifyLevel
+from mz_orchestration.exports.verify_level import VerifyLevel
 from mz_orchestration.materialize.types import Column
 from mz_orchestration.runs.key import run_key_hash
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mz_orchestration.materialize.lag import Lag
+from mz_orchestration.pipelines.check_spec import ChecksSpec
 from mz_orchestration.pipelines.checks import judge
 from mz_orchestration.pipelines.history import PassedRun
-from mz_orchestration.pipelines.spec import ChecksSpec
 
 EARLIER = PassedRun(run_key="monday", rows=100, timestamp=1, started_at=datetime(2026, 11, 23, tzinfo=UTC))
 

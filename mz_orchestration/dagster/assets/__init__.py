@@ -1,0 +1,1 @@
+"""Assets for exports, loads and syncs, and for the objects of Materialize upstream of them."""
