@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from mz_orchestration.local.orchestrator import LocalOrchestrator
     from mz_orchestration.local.state import State
 
 app = typer.Typer(
@@ -164,20 +165,46 @@ def down(dir: Dir = DEFAULT_DIR) -> None:
         typer.echo("Stopped." if was_running else f"Not running in {dir.resolve()}.")
 
 
+PortBase = Annotated[
+    int,
+    typer.Option("--port-base", min=0, max=65532, help="Ports of the stack, if it is not up yet; 0 takes free ones."),
+]
+Rows = Annotated[int, typer.Option(min=0, help="Order lines to make, if the stack is not up yet.")]
+
+
 @app.command()
 def airflow(
     dir: Dir = DEFAULT_DIR,
     dags: Annotated[Path, typer.Option("--dags", help="Folder of DAG files.", file_okay=False)] = Path("dags"),
-    port_base: Annotated[
-        int,
-        typer.Option(
-            "--port-base", min=0, max=65532, help="Ports of the stack, if it is not up yet; 0 takes free ones."
-        ),
-    ] = 0,
-    rows: Annotated[int, typer.Option(min=0, help="Order lines to make, if the stack is not up yet.")] = 10_000,
+    port_base: PortBase = 0,
+    rows: Rows = 10_000,
 ) -> None:
     """Run Airflow on SQLite beside the stack, with its connections, until Ctrl-C. Starts the stack if it is not up."""
     from mz_orchestration.local.airflow import LocalAirflow
+
+    with _beside_the_stack(dir, port_base, rows) as variables:
+        _until_interrupted(LocalAirflow(dir / "airflow", dags, variables), f"DAGs   {dags.resolve()}")
+
+
+@app.command()
+def dagster(
+    dir: Dir = DEFAULT_DIR,
+    module: Annotated[
+        str, typer.Option("--module", help="Module with the definitions, seen from this folder.")
+    ] = "dagster_defs.definitions",
+    port_base: PortBase = 0,
+    rows: Rows = 10_000,
+) -> None:
+    """Run Dagster on SQLite beside the stack, with its variables, until Ctrl-C. Starts the stack if it is not up."""
+    from mz_orchestration.local.dagster import LocalDagster
+
+    with _beside_the_stack(dir, port_base, rows) as variables:
+        _until_interrupted(LocalDagster(dir / "dagster", module, variables), f"module {module}")
+
+
+@contextmanager
+def _beside_the_stack(dir: Path, port_base: int, rows: int) -> Iterator[dict[str, str]]:
+    """The variables of a stack that is up, or is started and stopped here, however this ends."""
     from mz_orchestration.local.environment import environment
     from mz_orchestration.local.errors import NotRunning
     from mz_orchestration.local.seed import seed_shop
@@ -187,7 +214,6 @@ def airflow(
         raise KeyboardInterrupt
 
     with _plain_errors():
-        # What is started here is stopped here, however this ends.
         signal.signal(signal.SIGTERM, terminated)
         started = False
         try:
@@ -198,16 +224,20 @@ def airflow(
                 state = start_detached(dir, port_base=port_base)
                 started = True
                 seed_shop(state, rows=rows, seed=1, report=lambda relation, count, seconds: None)
-            with LocalAirflow(dir / "airflow", dags, environment(state)) as here:
-                here.start(say=typer.echo)
-                typer.echo(f"Airflow is up at {here.url} (no password; reachable from this machine only).")
-                typer.echo(f"  DAGs   {dags.resolve()}\n  log    {here.log}\nCtrl-C stops it.")
-                here.wait()
+            yield environment(state)
         except KeyboardInterrupt:
             typer.echo("Stopped.")
         finally:
             if started:
                 stop(dir)
+
+
+def _until_interrupted(orchestrator: LocalOrchestrator, what: str) -> None:
+    with orchestrator as here:
+        here.start(say=typer.echo)
+        typer.echo(f"{here.title} is up at {here.url} (no password; reachable from this machine only).")
+        typer.echo(f"  {what}\n  log    {here.log}\nCtrl-C stops it.")
+        here.wait()
 
 
 class Faulty(StrEnum):
