@@ -29,6 +29,8 @@ if TYPE_CHECKING:
         ObjectStoreResource,
         SnowflakeResource,
     )
+    from mz_orchestration.dagster.sensors.census_runs import build_census_run_sensor
+    from mz_orchestration.dagster.sensors.export_completion import build_export_completion_sensor
     from mz_orchestration.dagster.translator import (
         DagsterMaterializeTranslator,
         ExportProps,
@@ -55,8 +57,10 @@ __all__ = [
     "RetentionProps",
     "SnowflakeResource",
     "SyncProps",
+    "build_census_run_sensor",
     "build_export_asset",
     "build_export_assets",
+    "build_export_completion_sensor",
     "build_export_job",
     "build_load_asset",
     "build_pipeline_assets",
@@ -82,8 +86,10 @@ _HOMES = {
     "RetentionProps": "translator",
     "SnowflakeResource": "resources",
     "SyncProps": "translator",
+    "build_census_run_sensor": "sensors.census_runs",
     "build_export_asset": "assets.exports",
     "build_export_assets": "assets.exports",
+    "build_export_completion_sensor": "sensors.export_completion",
     "build_export_job": "assets.one_off",
     "build_load_asset": "assets.loads",
     "build_pipeline_assets": "pipelines",

@@ -17,7 +17,7 @@ from mz_orchestration.validation import validated
 if TYPE_CHECKING:
     from mz_orchestration.census.config import CensusConfig
     from mz_orchestration.materialize.connection import MaterializeConfig
-    from mz_orchestration.objectstore.client import ObjectStore
+    from mz_orchestration.objectstore.client import ObjectStore, ObjectStoreConfig
     from mz_orchestration.pipelines.tools import Tools
     from mz_orchestration.snowflake.config import SnowflakeConfig
 
@@ -74,9 +74,15 @@ class ObjectStoreResource(ConfigurableResource[Any]):
 
     def store(self) -> ObjectStore:
         """A client for the store."""
-        from mz_orchestration.objectstore.client import ObjectStore, ObjectStoreConfig
+        from mz_orchestration.objectstore.client import ObjectStore
 
-        return ObjectStore(validated(ObjectStoreConfig, **_settings(self)))
+        return ObjectStore(self.store_config())
+
+    def store_config(self) -> ObjectStoreConfig:
+        """The settings for the core."""
+        from mz_orchestration.objectstore.client import ObjectStoreConfig
+
+        return validated(ObjectStoreConfig, **_settings(self))
 
 
 class SnowflakeResource(ConfigurableResource[Any]):

@@ -18,10 +18,17 @@ MANIFEST_NAME = "_manifest.json"
 LATEST_NAME = "_latest.json"
 MAX_ATTEMPTS = 99
 
+_ATTEMPT = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}-\d{2}")
+
 
 def is_attempt_name(name: str, run_key: str) -> bool:
     """Whether a folder's name (with its slash) is that of an attempt of the run."""
     return re.fullmatch(rf"\d{{8}}T\d{{6}}Z-{run_key_hash(run_key)[:8]}-\d{{2}}/", name) is not None
+
+
+def is_attempt_folder(name: str) -> bool:
+    """Whether a folder's name (without its slash) is that of an attempt of any run."""
+    return _ATTEMPT.fullmatch(name) is not None
 
 
 def latest_location(base: Location, export: str) -> Location:

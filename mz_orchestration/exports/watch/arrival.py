@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Iterator
@@ -12,12 +11,10 @@ from hashlib import blake2b
 from itertools import groupby
 from typing import Any
 
-from mz_orchestration.exports.paths import MANIFEST_NAME
+from mz_orchestration.exports.paths import MANIFEST_NAME, is_attempt_folder
 from mz_orchestration.exports.sentinel import ExportState, Listing, read_listing
 from mz_orchestration.objectstore.client import ObjectInfo
 from mz_orchestration.objectstore.location import Location
-
-_ATTEMPT = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}-\d{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +94,7 @@ class ShownExport:
         """What to tell of it, once it is complete."""
         name = self.relative.rstrip("/")
         parent, _, last = name.rpartition("/")
-        if _ATTEMPT.fullmatch(last):
+        if is_attempt_folder(last):
             # An attempt right below the watched folder: that is the export's.
             name = parent or self.folder.parent.name
         return Arrival(

@@ -147,7 +147,8 @@ class Arrivals:
             known = (export.signature, at)
         elif known != 0:
             known = (known[0], min(known[1], at))
-        settled = known == 0 or now.timestamp() - known[1] >= self._policy.settle
+        # A manifest is written when the files have been verified: nothing is to come after it.
+        settled = known == 0 or export.manifest is not None or now.timestamp() - known[1] >= self._policy.settle
         return export.arrival(sentinel_seen=known == 0) if settled and not waits else known
 
     def _is_old(self, export: ShownExport) -> bool:
