@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict, cast
 
-from dagster import AssetKey, AssetSpec, AutomationCondition, FreshnessPolicy
+from dagster import AssetKey, AssetSelection, AssetSpec, AutomationCondition, FreshnessPolicy
 
 
 class AssetAttributes(TypedDict, total=False):
@@ -27,6 +27,8 @@ class AssetAttributes(TypedDict, total=False):
     freshness_policy: FreshnessPolicy
 
 
+# How conditions of cron call themselves.
+_CRON_LABEL = "on_cron("
 _ADDED = frozenset({"deps", "owners", "tags", "metadata", "kinds"})
 
 
@@ -41,3 +43,23 @@ def with_attributes(spec: AssetSpec, attributes: AssetAttributes) -> AssetSpec:
     added = {name: value for name, value in given.items() if name in _ADDED}
     replaced = {name: value for name, value in given.items() if name not in _ADDED}
     return spec.replace_attributes(**replaced).merge_attributes(**added)
+
+
+def without_waiting_for_objects(spec: AssetSpec) -> AssetSpec:
+    """An export whose ``on_cron`` does not wait for objects that nobody materializes.
+
+    ``on_cron`` wants every dependency updated since the tick. A view in Materialize is always up to date, but no event
+    says so: an export with that condition would never run. Dependencies that something in the code location can
+    materialize, such as dbt models, are waited for.
+
+    Args:
+        spec: The export's.
+    """
+    condition = spec.automation_condition
+    if condition is None or not (condition.get_label() or "").startswith(_CRON_LABEL) or not spec.deps:
+        return spec
+    # All are those that can be materialized.
+    ignored = AssetSelection.assets(*(dep.asset_key for dep in spec.deps)) - AssetSelection.all()
+    # Every built-in condition of this label has it; the declared type does not say so.
+    ignoring: Any = condition
+    return spec.replace_attributes(automation_condition=ignoring.ignore(ignored))

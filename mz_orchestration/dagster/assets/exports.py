@@ -12,7 +12,7 @@ from dagster import (
     multi_asset,
 )
 
-from mz_orchestration.dagster.assets.attributes import AssetAttributes, with_attributes
+from mz_orchestration.dagster.assets.attributes import AssetAttributes, with_attributes, without_waiting_for_objects
 from mz_orchestration.dagster.assets.checks import counts_check_spec, export_check_specs
 from mz_orchestration.dagster.assets.definition import ExportDefinition
 from mz_orchestration.dagster.assets.export_step import NEEDED, ExportConfig, Result, export_selected
@@ -71,9 +71,9 @@ def build_export_asset(
     """
     definition = _definition(spec, checks, policy, partition_folders, allow_backfill)
     translator = translator or DagsterMaterializeTranslator()
-    asset = with_attributes(translator.get_asset_spec(definition.props), attributes)
+    asset = _asset(definition, translator, attributes)
     return exports_op(
-        [definition.on(asset)],
+        [asset],
         name=op_name(asset.key),
         resources=resources,
         partitions_def=partitions_def,
@@ -128,7 +128,7 @@ def build_export_assets(
         raise ConfigurationError("specs: there is nothing to export.", hint="Give one at least.")
     translator = translator or DagsterMaterializeTranslator()
     definitions = [_definition(spec, checks, policy, partition_folders, allow_backfill) for spec in specs]
-    assets = [each.on(with_attributes(translator.get_asset_spec(each.props), attributes)) for each in definitions]
+    assets = [_asset(each, translator, attributes) for each in definitions]
     refuse_collisions(assets, [each.name for each in definitions])
     groups = [assets] if batch else [[asset] for asset in assets]
     return [
@@ -186,7 +186,7 @@ def materialize_exports(
         raise ConfigurationError("key: several assets cannot have one key.", hint="Give a translator.")
     translator = translator or DagsterMaterializeTranslator()
     definitions = [_definition(spec, checks, policy, partition_folders, allow_backfill) for spec in exports]
-    assets = [each.on(with_attributes(translator.get_asset_spec(each.props), attributes)) for each in definitions]
+    assets = [_asset(each, translator, attributes) for each in definitions]
     refuse_collisions(assets, [each.name for each in definitions])
 
     def decorate(function: Callable[..., Any]) -> AssetsDefinition:
@@ -256,6 +256,13 @@ def _arguments(
         "backfill_policy": export_backfills(partitions_def),
         "pool": pool or cluster_pool(clusters.pop() if len(clusters) == 1 else None),
     }
+
+
+def _asset(
+    definition: ExportDefinition, translator: DagsterMaterializeTranslator, attributes: AssetAttributes
+) -> AssetSpec:
+    asset = with_attributes(translator.get_asset_spec(definition.props), attributes)
+    return definition.on(without_waiting_for_objects(asset))
 
 
 def _definition(

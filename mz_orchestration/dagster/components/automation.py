@@ -1,17 +1,16 @@
-"""When Dagster runs an asset by itself: short forms for YAML, and what ``on_cron`` means for exports."""
+"""When Dagster runs an asset by itself: short forms for YAML."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from dagster import AssetSelection, AssetSpec, AutomationCondition
+from dagster import AutomationCondition
 from pydantic import ValidationError
 
 from mz_orchestration.dagster.components.models import Schedule
 
 _ON_CRON = re.compile(r"on_cron\(\s*(?P<cron>.+?)\s*(?:,\s+(?P<timezone>[A-Za-z][\w/+-]*)\s*)?\)")
-_CRON_LABEL = "on_cron("
 
 
 def automation_condition(value: Any) -> AutomationCondition[Any]:
@@ -40,23 +39,3 @@ def automation_condition(value: Any) -> AutomationCondition[Any]:
     except ValidationError as error:
         raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
     return AutomationCondition.on_cron(schedule.cron, schedule.timezone)
-
-
-def without_waiting_for_objects(spec: AssetSpec) -> AssetSpec:
-    """An export whose ``on_cron`` does not wait for objects that nobody materializes.
-
-    ``on_cron`` wants every dependency updated since the tick. A view in Materialize is always up to date, but no event
-    says so: an export with that condition would never run. Dependencies that something in the code location can
-    materialize, such as dbt models, are waited for.
-
-    Args:
-        spec: The export's.
-    """
-    condition = spec.automation_condition
-    if condition is None or not (condition.get_label() or "").startswith(_CRON_LABEL) or not spec.deps:
-        return spec
-    # All are those that can be materialized.
-    ignored = AssetSelection.assets(*(dep.asset_key for dep in spec.deps)) - AssetSelection.all()
-    # Every built-in condition of this label has it; the declared type does not say so.
-    ignoring: Any = condition
-    return spec.replace_attributes(automation_condition=ignoring.ignore(ignored))

@@ -25,7 +25,7 @@ from dagster import (
 )
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, create_model
 
-from mz_orchestration.dagster.components.automation import without_waiting_for_objects
+from mz_orchestration.dagster.assets.attributes import without_waiting_for_objects
 from mz_orchestration.dagster.components.compat import Model, TranslationFn, derive_model_type, resolve_fields_of
 from mz_orchestration.dagster.components.models import DagsterAttributes, Entry, Schedule
 from mz_orchestration.dagster.components.places import FindingsError, Source
@@ -120,6 +120,12 @@ class PlanComponent(Component, Resolvable, Model):
         "materialize_<cluster>.",
     )
 
+    completion_sensor: bool = Field(
+        default=False,
+        description="A sensor, stopped until somebody starts it, for these exports made elsewhere: by cron or Airflow, "
+        "by hand. It tells of each that has completed, and has it loaded.",
+    )
+
     _source: Source = PrivateAttr(default_factory=Source)
 
     @classmethod
@@ -135,6 +141,7 @@ class PlanComponent(Component, Resolvable, Model):
             "partitions_def": reading.partitions(),
             "allow_backfill": reading.plain(bool),
             "pool": reading.plain(str | None),
+            "completion_sensor": reading.plain(bool),
         }
 
     @classmethod
@@ -248,14 +255,18 @@ class PlanComponent(Component, Resolvable, Model):
             pool=self.pool,
         )
 
-    def build_sensors(self, plan: Plan, keys: Mapping[str, AssetKey]) -> Sequence[SensorDefinition]:
+    def build_sensors(self, plan: Plan, specs: Mapping[str, AssetSpec]) -> Sequence[SensorDefinition]:
         """The sensors of a plan.
 
         Args:
             plan: What `plan` returned.
-            keys: Of all assets, by the names of their nodes.
+            specs: All assets, by the names of their nodes.
         """
-        return ()
+        if not self.completion_sensor:
+            return ()
+        from mz_orchestration.dagster.components.sensors import completion_sensors
+
+        return completion_sensors(plan, specs, self._resources().object_store)
 
     def build_defs(self, context: ComponentLoadContext) -> Definitions:
         """Assets, checks, schedules and sensors; contacts nothing.
@@ -270,13 +281,14 @@ class PlanComponent(Component, Resolvable, Model):
 
         plan, translator = self.plan(context), ComponentTranslator(self)
         try:
-            keys = {name: spec.key for name, spec in plan_specs(plan, translator=translator).items()}
+            specs = plan_specs(plan, translator=translator)
+            keys = {name: spec.key for name, spec in specs.items()}
             if collisions := translator.collisions():
                 raise FindingsError(self._source.finding(place, text) for place, text in collisions)
             made = self.build_assets(plan)
             assets = [each for each in made if not isinstance(each, AssetChecksDefinition)]
             schedules = build_schedules(plan.spec.name, self.scheduled(keys), self.schedule, assets)
-            sensors = self.build_sensors(plan, keys)
+            sensors = self.build_sensors(plan, specs)
         except FindingsError as error:
             raise self._source.refused(error.findings) from None
         except ConfigurationError as error:

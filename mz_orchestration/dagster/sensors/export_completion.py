@@ -17,6 +17,7 @@ from dagster import (
     AssetMaterialization,
     AssetsDefinition,
     AssetSelection,
+    AssetSpec,
     DefaultSensorStatus,
     RunRequest,
     SensorDefinition,
@@ -67,7 +68,7 @@ def build_export_completion_sensor(
     *,
     folder: str,
     name: str = "export_completion",
-    loads: Sequence[AssetsDefinition] = (),
+    loads: Sequence[AssetsDefinition | AssetSpec] = (),
     asset_key_of: KeyOf | None = None,
     require: Literal["manifest", "sentinel"] = "manifest",
     queue: str | None = None,
@@ -115,7 +116,8 @@ def build_export_completion_sensor(
             f"budget: {budget!r} is not between 0 and {BUDGET + 15:g} seconds.", hint="Dagster cuts ticks off after 60."
         )
     bound = BoundResources(object_store=object_store)
-    wanted = [load.key for load in loads]
+    specs = [spec for load in loads for spec in ([load] if isinstance(load, AssetSpec) else load.specs)]
+    wanted = [spec.key for spec in specs]
 
     @sensor(
         name=name,
@@ -129,7 +131,7 @@ def build_export_completion_sensor(
         began = time.monotonic()
         resource = object_store.process_config_and_initialize() if object_store else context.resources.object_store
         telling = _Telling(
-            Known(context.instance), resource.store(), asset_key_of or default_asset_key, loads, began + budget
+            Known(context.instance), resource.store(), asset_key_of or default_asset_key, specs, began + budget
         )
         if queue is None:
             return _by_listing(context, telling, base, policy)
@@ -164,7 +166,7 @@ class _Telling:
         known: Known,
         store: "ObjectStore",
         key_of: KeyOf,
-        loads: Iterable[AssetsDefinition],
+        loads: Iterable[AssetSpec],
         until: float,
     ) -> None:
         self.known = known
@@ -175,9 +177,8 @@ class _Telling:
         self.events: list[AssetMaterialization] = []
         self._requests: dict[AssetKey, RunRequest] = {}
         for load in loads:
-            for spec in load.specs:
-                for dep in spec.deps:
-                    self._loads.setdefault(dep.asset_key, []).append(spec.key)
+            for dep in load.deps:
+                self._loads.setdefault(dep.asset_key, []).append(load.key)
 
     @property
     def time_is_up(self) -> bool:
