@@ -148,11 +148,20 @@ bench-airflow: $(VENV)/.everything .venv-peers/.ready
 	$(BIN)/python benchmarks/airflow_silent_success.py --peers .venv-peers/bin/python
 	$(BIN)/python benchmarks/airflow_waits.py --peers .venv-peers/bin/python
 
+.venv-peers-dagster/.ready: $(BIN)/uv benchmarks/constraints-peers-dagster.txt
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-peers-dagster
+	$(BIN)/uv pip install --quiet --python .venv-peers-dagster/bin/python \
+		--constraint benchmarks/constraints-peers-dagster.txt dagster dagster-aws dagster-snowflake
+	@touch $@
+
+bench-dagster: $(VENV)/.everything .venv-peers-dagster/.ready
+	$(BIN)/python benchmarks/dagster_costs.py --peers .venv-peers-dagster/bin/python
+
 # SHOTS is a Python with playwright and pillow; the browser is Debian's chromium.
 screenshots: $(VENV)/.everything
 	$(or $(SHOTS),python3) docs/take_airflow_screenshots.py --python $(BIN)/python
 
 clean:
-	rm -rf $(VENV) .venv-connector4 .venv-airflow31 .venv-peers .venv-3.* .mz-local .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf $(VENV) .venv-connector4 .venv-airflow31 .venv-peers .venv-peers-dagster .venv-3.* .mz-local .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache *.egg-info build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

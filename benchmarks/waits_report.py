@@ -6,10 +6,13 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-_OURS = ("boto3", "botocore", "moto", "pyarrow", "psycopg", "apache-airflow-core", "apache-airflow-task-sdk")
+_OURS = (
+    *("boto3", "botocore", "moto", "pyarrow", "psycopg", "apache-airflow-core", "apache-airflow-task-sdk", "dagster"),
+)
 _PEERS = (
     *("apache-airflow-providers-amazon", "apache-airflow-providers-snowflake", "apache-airflow-providers-postgres"),
     *("apache-airflow-core", "apache-airflow-task-sdk", "aiobotocore", "boto3", "pandas", "snowflake-connector-python"),
@@ -19,15 +22,15 @@ _ASK = (
 )
 
 
-def describe_machine(peers: str | None = None) -> dict[str, Any]:
-    """Cores, Python, versions; ``peers`` is the Python of the peers' environment."""
+def describe_machine(peers: str | None = None, names: Sequence[str] = _PEERS) -> dict[str, Any]:
+    """Cores, Python, versions; of the peers' environment, whose Python ``peers`` is, those of ``names``."""
     described: dict[str, Any] = {
         "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": {name: version(name) for name in _OURS},
     }
     if peers:
-        done = subprocess.run([peers, "-c", _ASK, *_PEERS], capture_output=True, text=True, check=True)
+        done = subprocess.run([peers, "-c", _ASK, *names], capture_output=True, text=True, check=True)
         described["peer_versions"] = json.loads(done.stdout)
     return described
 

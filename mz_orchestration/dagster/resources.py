@@ -6,7 +6,7 @@ Resources hold settings only; the heavy libraries are imported when an asset run
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dagster import AssetCheckResult, AssetExecutionContext, ConfigurableResource, MaterializeResult, OpExecutionContext
@@ -158,6 +158,7 @@ class BoundResources:
     object_store: ObjectStoreResource | None = None
     snowflake: SnowflakeResource | None = None
     census: CensusResource | None = None
+    _resolved: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def keys(self, needed: Iterable[str]) -> set[str]:
         """Those of the needed systems that the code location has to provide.
@@ -166,6 +167,18 @@ class BoundResources:
             needed: ``materialize``, ``object_store``, ``snowflake``, ``census``.
         """
         return {name for name in needed if getattr(self, name) is None}
+
+    def resolved(self, name: str) -> Any:
+        """A resource of these with its `EnvVar`s read, once; None if it is the code location's.
+
+        Args:
+            name: Of the system.
+        """
+        if name not in self._resolved:
+            bound = getattr(self, name)
+            # Takes a tenth of a second: Dagster makes an instance for it.
+            self._resolved[name] = None if bound is None else bound.process_config_and_initialize()
+        return self._resolved[name]
 
     def tools(self, context: AssetExecutionContext | OpExecutionContext, needed: Iterable[str]) -> Tools:
         """The settings of the needed systems for the core; a resource without any leaves them to the environment.
@@ -180,8 +193,7 @@ class BoundResources:
         from mz_orchestration.pipelines.tools import Tools
 
         def resource(name: str) -> Any:
-            bound = getattr(self, name)
-            return getattr(context.resources, name) if bound is None else bound.process_config_and_initialize()
+            return self.resolved(name) or getattr(context.resources, name)
 
         names = set(needed)
         given: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 # Annotations are not postponed: Dagster reads those of the functions inside the builders as they are.
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any, Unpack
 
 from dagster import (
@@ -222,12 +223,20 @@ def exports_op(
     @multi_asset(
         name=plain_name(name),
         required_resource_keys=bound.keys(NEEDED),
+        config_schema=_config_schema(),
         **_arguments(assets, partitions_def, pool),
     )
-    def export(context: AssetExecutionContext, config: ExportConfig) -> Iterator[Result]:
+    def export(context: AssetExecutionContext) -> Iterator[Result]:
+        config = ExportConfig(**context.op_execution_context.op_config)
         yield from export_selected(context, bound, config, max_parallel=max_parallel)
 
     return export
+
+
+@cache
+def _config_schema() -> Any:
+    # Dagster would work it out again for each op.
+    return ExportConfig.to_fields_dict()
 
 
 def _arguments(

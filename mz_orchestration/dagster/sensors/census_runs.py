@@ -128,7 +128,7 @@ def build_census_run_sensor(
         seen = {sync: cursor.syncs[sync] for sync in by_id if sync in cursor.syncs}
         turns = _in_turn(list(by_id), cursor.first)
         first = turns[0]
-        config = _config(census.process_config_and_initialize() if census else context.resources.census)
+        config = _config(bound.resolved("census") or context.resources.census)
         with CensusClient(config) as client:
             for number, sync in enumerate(turns):
                 first = turns[(number + 1) % len(turns)]

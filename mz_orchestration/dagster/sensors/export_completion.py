@@ -118,6 +118,7 @@ def build_export_completion_sensor(
     bound = BoundResources(object_store=object_store)
     specs = [spec for load in loads for spec in ([load] if isinstance(load, AssetSpec) else load.specs)]
     wanted = [spec.key for spec in specs]
+    clients = _Clients()
 
     @sensor(
         name=name,
@@ -129,9 +130,9 @@ def build_export_completion_sensor(
     )
     def completion(context: SensorEvaluationContext) -> SensorResult | SkipReason:
         began = time.monotonic()
-        resource = object_store.process_config_and_initialize() if object_store else context.resources.object_store
+        resource = bound.resolved("object_store") or context.resources.object_store
         telling = _Telling(
-            Known(context.instance), resource.store(), asset_key_of or default_asset_key, specs, began + budget
+            Known(context.instance), clients.of(resource), asset_key_of or default_asset_key, specs, began + budget
         )
         if queue is None:
             return _by_listing(context, telling, base, policy)
@@ -156,6 +157,20 @@ def default_asset_key(arrival: "Arrival") -> AssetKey:
         return asset_key("exports", parse_object_name(plain))
     except ValueError:
         return asset_key("exports", tuple(part for part in plain.split("/") if part))
+
+
+class _Clients:
+    """The client of the last tick, as long as the settings are the same: making one takes longer than a tick."""
+
+    def __init__(self) -> None:
+        self._made: tuple[Any, ObjectStore] | None = None
+
+    def of(self, resource: ObjectStoreResource) -> "ObjectStore":
+        """A client with the settings of a resource."""
+        settings = resource.store_config()
+        if self._made is None or self._made[0] != settings:
+            self._made = settings, resource.store()
+        return self._made[1]
 
 
 class _Telling:
