@@ -42,7 +42,7 @@ def test_shell(block: str, stack: LocalStack, tmp_path: Path) -> None:
 def test_python_blocks_are_the_files_that_other_tests_run() -> None:
     shown = blocks("python")
     files = [
-        path.read_text() for path in (ROOT / "dags/materialize_to_snowflake.py", ROOT / "dagster_defs/definitions.py")
+        path.read_text() for path in (ROOT / "dags/materialize_to_snowflake.py", ROOT / "dagster_defs/to_snowflake.py")
     ]
     assert len(shown) == len(files)
     for block, file in zip(shown, files, strict=True):
