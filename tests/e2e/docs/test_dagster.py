@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster.components.testing import create_defs_folder_sandbox
 
 import mz_orchestration.dagster as ours
 from mz_orchestration.dagster import CensusResource, MaterializeResource, ObjectStoreResource, SnowflakeResource
@@ -50,6 +51,21 @@ def test_the_assets_run(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
         found = {event.asset_key.to_user_string() for event in result.get_asset_materialization_events()}
         assert found == wanted
         assert all(check.passed for check in result.get_asset_check_evaluations())
+
+
+@pytest.mark.usefixtures("environment")
+def test_the_component_loads() -> None:
+    (text,) = re.findall(r"<!-- loaded by tests -->\n```yaml\n(.*?)```", PAGE, re.DOTALL)
+    with create_defs_folder_sandbox() as sandbox:
+        path = sandbox.defs_folder_path / "nightly"
+        path.mkdir()
+        (path / "defs.yaml").write_text(text)
+        with sandbox.build_all_defs() as defs:
+            dg.Definitions.validate_loadable(defs)
+            keys = {key.to_user_string() for key in defs.resolve_asset_graph().materializable_asset_keys}
+            assert {"exports/shop/customers", "snowflake/demo/public/c_totals", "census/1"} <= keys
+            assert {each.name for each in defs.schedules or ()} == {"nightly_schedule", "nightly_0_x_x_x_x_schedule"}
+            assert [each.name for each in defs.sensors or ()] == ["nightly_elsewhere"]
 
 
 def test_every_name_is_there() -> None:

@@ -1,0 +1,25 @@
+"""The example code location, with exports slow enough to be ended in the middle."""
+
+from __future__ import annotations
+
+from dagster import AssetsDefinition, Definitions
+
+from dagster_defs import definitions
+from mz_orchestration.dagster import build_export_asset, build_load_asset
+from mz_orchestration.exports.spec import export_spec
+
+
+def slow(name: str, rows: int) -> str:
+    """A hundred rows a second, in a column by which the COPY is known."""
+    return f"SELECT i AS id, pg_sleep(0.01)::text AS {name} FROM generate_series(1, {rows}) AS s(i)"
+
+
+def export(name: str, rows: int) -> AssetsDefinition:
+    spec = export_spec(object=name, query=slow(name, rows), to="s3://mz-exports/real/", connection="local_s3")
+    return build_export_asset(spec)
+
+
+killed = export("killed", 1_500)
+killed_in_snowflake = build_load_asset(killed, stage="DEMO.PUBLIC.MZ_STAGE", table="DEMO.PUBLIC.KILLED")
+
+defs = Definitions.merge(definitions.defs, Definitions([export("terminated", 100_000), killed, killed_in_snowflake]))
