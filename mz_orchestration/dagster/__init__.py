@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mz_orchestration.dagster.assets.one_off import OneOffExport, build_export_job
     from mz_orchestration.dagster.assets.sources import build_source_assets
     from mz_orchestration.dagster.assets.syncs import build_sync_asset
+    from mz_orchestration.dagster.components.discovery import MaterializeDiscoveryComponent
     from mz_orchestration.dagster.components.export import MaterializeExportComponent
     from mz_orchestration.dagster.components.pipeline import MaterializePipelineComponent
     from mz_orchestration.dagster.pipelines import build_pipeline_assets
@@ -48,6 +49,7 @@ __all__ = [
     "ExportConfig",
     "ExportProps",
     "LoadProps",
+    "MaterializeDiscoveryComponent",
     "MaterializeExportComponent",
     "MaterializePipelineComponent",
     "MaterializeResource",
@@ -77,6 +79,7 @@ _HOMES = {
     "ExportConfig": "assets.export_step",
     "ExportProps": "translator",
     "LoadProps": "translator",
+    "MaterializeDiscoveryComponent": "components.discovery",
     "MaterializeExportComponent": "components.export",
     "MaterializePipelineComponent": "components.pipeline",
     "MaterializeResource": "resources",

@@ -29,7 +29,9 @@ _STATUS = """
 query {
   instance { daemonHealth { allDaemonStatuses { daemonType required healthy } } }
   workspaceOrError {
-    ... on Workspace { locationEntries { name loadStatus locationOrLoadError { ... on PythonError { message } } } }
+    ... on Workspace {
+      locationEntries { name loadStatus locationOrLoadError { ... on PythonError { className message } } }
+    }
   }
 }
 """
@@ -81,7 +83,11 @@ class LocalDagster(LocalOrchestrator):
             file.write_text(_SETTINGS)
 
     def health(self) -> dict[str, str]:
-        """The status of its daemons and of its code location; empty while it does not answer."""
+        """The status of its daemons and of its code location; empty while it does not answer.
+
+        Raises:
+            LocalStackError: The definitions cannot be loaded, however long one waits.
+        """
         found = self.query(_STATUS)
         if found is None:
             return {}
@@ -92,9 +98,11 @@ class LocalDagster(LocalOrchestrator):
         }
         entries = found["workspaceOrError"].get("locationEntries") or []
         for entry in entries:
-            error = (entry.get("locationOrLoadError") or {}).get("message")
+            error = entry.get("locationOrLoadError") or {}
+            if error.get("className") == "DagsterUserCodeLoadError":
+                raise LocalStackError(f"Dagster cannot load {entry['name']}; see {self.log}{self._tail()}")
             loaded = entry["loadStatus"] == "LOADED" and not error
-            status[entry["name"]] = "healthy" if loaded else error or "loading"
+            status[entry["name"]] = "healthy" if loaded else error.get("message") or "loading"
         return status if entries else {}
 
     def query(self, text: str, **variables: Any) -> dict[str, Any] | None:

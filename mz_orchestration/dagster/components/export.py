@@ -83,7 +83,7 @@ class MaterializeExportComponent(PlanComponent):
         from mz_orchestration.pipelines.spec import PipelineSpec
 
         parts: dict[str, Any] = {
-            "name": self.name or _default_name(context),
+            "name": self.name or default_name(context),
             "defaults": self.defaults,
             "exports": [as_written(each) for each in self.exports],
             "loads": [as_written(each) for each in self.loads],
@@ -127,7 +127,12 @@ class MaterializeExportComponent(PlanComponent):
                     yield entry.schedule, keys[name]
 
 
-def _default_name(context: ComponentLoadContext) -> str:
+def default_name(context: ComponentLoadContext) -> str:
+    """The name of a component that was given none: that of its folder, with a number where that holds several.
+
+    Args:
+        context: Where it stands.
+    """
     folder = component_folder(context)
     number = component_number(context)
     # Of several components in one file each needs a name of its own.

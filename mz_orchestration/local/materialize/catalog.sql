@@ -41,6 +41,12 @@ CREATE VIEW mz_catalog.mz_columns AS
       LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
      WHERE o.type <> 'index';
 
+-- The type is the statement's word: COMMENT ON MATERIALIZED VIEW says materialized-view.
+CREATE VIEW mz_internal.mz_comments AS
+    SELECT o.id, o.type AS object_type, nullif(d.objsubid, 0) AS object_sub_id, d.description AS comment
+      FROM mz_catalog.mz_objects o
+      JOIN pg_description d ON d.objoid = o.oid AND d.classoid = 'pg_class'::regclass;
+
 CREATE VIEW mz_catalog.mz_materialized_views AS
     SELECT o.id, o.oid, o.schema_id, o.name, o.cluster_id, m.definition, o.owner_id, o.privileges,
            format('CREATE MATERIALIZED VIEW %I.%I.%I IN CLUSTER %I AS %s',

@@ -1,4 +1,4 @@
-"""A real Dagster, all its parts as processes of their own, for tests that end what it runs; spoken to as its UI does."""
+"""A real Dagster, its parts processes of their own, for tests that end what it runs; spoken to as its UI does."""
 
 from __future__ import annotations
 
