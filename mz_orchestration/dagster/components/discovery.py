@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -112,7 +113,10 @@ class MaterializeDiscoveryComponent(StateBackedComponent, PlanComponent):
     def defs_state_config(self) -> DefsStateConfig:
         """Where the state is; by default under the names of the Materialize and of what is asked of it."""
         config = self._materialize().config()
-        where = f"{config.host or 'localhost'}:{config.port or 6875}/{config.database or 'materialize'}"
+        # What is left out is libpq's to find.
+        host = config.host or os.environ.get("PGHOST", "localhost")
+        port = config.port or os.environ.get("PGPORT", "6875")
+        where = f"{host}:{port}/{config.database or os.environ.get('PGDATABASE', 'materialize')}"
         what = ",".join((*self.schemas, *(f"cluster={name}" for name in self.clusters))) or "all"
         return DefsStateConfig.from_args(self.defs_state, default_key=f"{type(self).__name__}[{where}/{what}]")
 

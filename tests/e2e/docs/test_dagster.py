@@ -68,6 +68,20 @@ def test_the_component_loads() -> None:
             assert [each.name for each in defs.sensors or ()] == ["nightly_elsewhere"]
 
 
+@pytest.mark.usefixtures("environment")
+def test_what_is_discovered(tmp_path: Path) -> None:
+    (text,) = re.findall(r"<!-- discovered by tests -->\n```yaml\n(.*?)```", PAGE, re.DOTALL)
+    with create_defs_folder_sandbox() as sandbox:
+        path = sandbox.defs_folder_path / "found"
+        path.mkdir()
+        (path / "defs.yaml").write_text(text)
+        with sandbox.build_component_tree() as tree:
+            component = tree.load_component(path, ours.MaterializeDiscoveryComponent)
+            component.write_state_to_path(tmp_path / "state")
+            state = (tmp_path / "state").read_text()
+    assert '"shop.order_totals"' in state
+
+
 def test_every_name_is_there() -> None:
     named = set(re.findall(r"`@?((?:build|materialize)_\w+)(?:\([^`]*\))?`", PAGE))
     assert named <= set(ours.__all__), named - set(ours.__all__)
