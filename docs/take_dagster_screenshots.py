@@ -73,8 +73,9 @@ def take(url: str, chromium: str, run: str) -> None:
         page = browser.new_page(viewport={"width": 1440, "height": 860}, locale="en-US", color_scheme="light")
         page.set_default_timeout(30_000)
 
-        page.goto(f"{url}/assets/{LOAD}?view=lineage&lineageScope=full")
-        page.get_by_text("records").or_(page.get_by_text("order_totals")).first.wait_for()
+        page.goto(f"{url}/assets/{LOAD}?view=lineage&lineageScope=neighbors&lineageDepth=2")
+        page.get_by_text("3 / 3 Passed").wait_for()
+        page.get_by_text("Loading").first.wait_for(state="hidden")
         save(page, "dagster-lineage")
 
         page.goto(f"{url}/assets/{EXPORT}?view=checks")
@@ -85,7 +86,7 @@ def take(url: str, chromium: str, run: str) -> None:
         page.get_by_text("materialize/manifest").first.wait_for()
         save(page, "dagster-materialization")
 
-        page.goto(f"{url}/runs/{run}")
+        page.goto(f"{url}/runs/{run}?logs=type:ASSET_CHECK_EVALUATION")
         page.get_by_text("counts_reconciled").first.wait_for()
         save(page, "dagster-run")
         browser.close()

@@ -30,6 +30,17 @@ def exported_models(manifest: Path) -> Iterator[dict[str, Any]]:
 MODELS = {node["relation_name"]: node for node in exported_models(MANIFEST)}
 
 
+def model_key(node: dict[str, Any]) -> AssetKey:
+    """The key that dagster-dbt gives a model, unless its translator is told otherwise."""
+    config = node["config"]
+    if given := config["meta"].get("dagster", {}).get("asset_key"):
+        return AssetKey(given)
+    if node.get("version"):
+        return AssetKey(node["alias"])
+    # The schema as configured on the model, not the one that it ends up in.
+    return AssetKey([part for part in (config.get("schema"), node["name"]) if part])
+
+
 class FollowsDbt(DagsterMaterializeTranslator):
     """Objects of Materialize that dbt makes have the keys that dagster-dbt gives its models."""
 
@@ -37,8 +48,7 @@ class FollowsDbt(DagsterMaterializeTranslator):
         """The asset: a model's own, or the export of one, in a folder of keys of its own."""
         spec = super().get_asset_spec(props)
         if isinstance(props, ObjectProps) and props.object in MODELS:
-            # As dagster-dbt does: the path of the model's folder below models/, then its name.
-            return spec.replace_attributes(key=AssetKey(MODELS[props.object]["fqn"][1:]))
+            return spec.replace_attributes(key=model_key(MODELS[props.object]))
         if isinstance(props, ExportProps):
             condition = AutomationCondition.eager()
             return spec.replace_attributes(key=spec.key.with_prefix("dbt"), automation_condition=condition)

@@ -175,9 +175,7 @@ class BoundResources:
             name: Of the system.
         """
         if name not in self._resolved:
-            bound = getattr(self, name)
-            # Takes a tenth of a second: Dagster makes an instance for it.
-            self._resolved[name] = None if bound is None else bound.process_config_and_initialize()
+            self._resolved[name] = None if (bound := getattr(self, name)) is None else _initialized(bound)
         return self._resolved[name]
 
     def tools(self, context: AssetExecutionContext | OpExecutionContext, needed: Iterable[str]) -> Tools:
@@ -208,6 +206,13 @@ def has_settings(resource: ConfigurableResource[Any]) -> bool:
     """Whether a resource says anything; what says nothing leaves all to the environment."""
     fields = type(resource).model_fields.items()
     return any(getattr(resource, name) is not None for name, field in fields if field.default is None)
+
+
+def _initialized(resource: ConfigurableResource[Any]) -> Any:
+    # Dagster makes an instance for it, which takes a tenth of a second. Without `with`, the garbage collector would end
+    # that instance some time later, and with it set where the state of components is looked for to one that is gone.
+    with resource.process_config_and_initialize_cm() as initialized:
+        return initialized
 
 
 def _settings(resource: ConfigurableResource[Any]) -> dict[str, Any]:
