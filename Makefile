@@ -160,6 +160,7 @@ bench-dagster: $(VENV)/.everything .venv-peers-dagster/.ready
 # SHOTS is a Python with playwright and pillow; the browser is Debian's chromium.
 screenshots: $(VENV)/.everything
 	$(or $(SHOTS),python3) docs/take_airflow_screenshots.py --python $(BIN)/python
+	$(or $(SHOTS),python3) docs/take_dagster_screenshots.py --python $(BIN)/python
 
 clean:
 	rm -rf $(VENV) .venv-connector4 .venv-airflow31 .venv-peers .venv-peers-dagster .venv-3.* .mz-local .mypy_cache .ruff_cache .pytest_cache .hypothesis \

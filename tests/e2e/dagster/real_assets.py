@@ -5,7 +5,7 @@ from __future__ import annotations
 from dagster import AssetsDefinition, Definitions
 
 from dagster_defs import definitions
-from mz_orchestration.dagster import build_export_asset, build_load_asset
+from mz_orchestration.dagster import build_export_asset, build_load_asset, build_sync_asset
 from mz_orchestration.exports.spec import export_spec
 
 
@@ -22,4 +22,18 @@ def export(name: str, rows: int) -> AssetsDefinition:
 killed = export("killed", 1_500)
 killed_in_snowflake = build_load_asset(killed, stage="DEMO.PUBLIC.MZ_STAGE", table="DEMO.PUBLIC.KILLED")
 
-defs = Definitions.merge(definitions.defs, Definitions([export("terminated", 100_000), killed, killed_in_snowflake]))
+customers = build_export_asset(export_spec(object="shop.customers", to="s3://mz-exports/real/", connection="local_s3"))
+# What is asked of Snowflake and of Census takes as long as the tests have told them to take.
+terminated_load = build_load_asset(
+    customers,
+    stage="DEMO.PUBLIC.MZ_STAGE",
+    table="DEMO.PUBLIC.TERMINATED",
+)
+terminated_sync = build_sync_asset(3, at="s3://mz-exports/real/")
+
+defs = Definitions.merge(
+    definitions.defs,
+    Definitions(
+        [export("terminated", 100_000), killed, killed_in_snowflake, customers, terminated_load, terminated_sync]
+    ),
+)

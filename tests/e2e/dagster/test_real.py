@@ -6,9 +6,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 
+from mz_orchestration.census.client import CensusClient
+from mz_orchestration.census.config import CensusConfig
 from mz_orchestration.exports.export import run_export
 from mz_orchestration.exports.spec import export_spec
 from mz_orchestration.local.stack import LocalStack
@@ -100,6 +103,46 @@ def test_terminating_a_run_cancels_its_copy(real: RealDagster, copies: Count, st
     assert attempt.error["message"] == "Interrupted by DagsterExecutionInterruptedError; the COPY was cancelled."
 
 
+@pytest.fixture
+def slow(stack: LocalStack) -> Iterator[None]:
+    """Snowflake and Census take a minute for what they are asked to do."""
+    environment = stack.environment
+    snowflake = f"http://{environment['SNOWFLAKE_HOST']}:{environment['SNOWFLAKE_PORT']}/local/faults"
+    census = f"{environment['CENSUS_URL']}/local/faults"
+    slow_copies = {"slow_statements": {"seconds": 60, "containing": "COPY INTO", "times": 9}}
+    httpx.post(snowflake, json=slow_copies).raise_for_status()
+    httpx.post(census, json={"working_seconds": 60}).raise_for_status()
+    yield
+    httpx.delete(snowflake).raise_for_status()
+    httpx.delete(census).raise_for_status()
+
+
+def test_terminating_a_run_aborts_its_load(real: RealDagster, slow: None, snowflake: Query) -> None:
+    def loading() -> int:
+        running = "SELECT QUERY_TEXT FROM TABLE(INFORMATION_SCHEMA.QUERY_HISTORY()) WHERE EXECUTION_STATUS = 'RUNNING'"
+        return sum(row["query_text"].startswith("COPY INTO") for row in snowflake(running))
+
+    run = real.launch("exports/shop/customers", "snowflake/demo/public/terminated")
+    real.until(loading, "COPY INTO in Snowflake")
+    real.terminate(run)
+    assert real.wait_for(run) == "CANCELED"
+    assert loading() == 0
+    assert snowflake("SELECT TABLE_NAME FROM DEMO.INFORMATION_SCHEMA.TABLES WHERE TABLE_NAME = 'TERMINATED'") == []
+
+
+def test_terminating_a_run_cancels_its_sync(real: RealDagster, slow: None) -> None:
+    def syncing() -> int:
+        with CensusClient(CensusConfig.from_environment()) as census:
+            return sum(run.status not in ("completed", "failed", "skipped") for run in census.runs("3"))
+
+    assert syncing() == 0
+    run = real.launch("census/3")
+    real.until(syncing, "run of the sync in Census")
+    real.terminate(run)
+    assert real.wait_for(run) == "CANCELED"
+    assert syncing() == 0
+
+
 def test_a_killed_run_is_gone_on_with(real: RealDagster, copies: Count, store: ObjectStore, snowflake: Query) -> None:
     run = real.launch("exports/killed", "snowflake/demo/public/killed")
     real.until(lambda: copies("killed"), "COPY in Materialize")
@@ -118,9 +161,7 @@ def test_a_killed_run_is_gone_on_with(real: RealDagster, copies: Count, store: O
     ]
 
 
-def test_an_export_made_elsewhere_is_loaded_once(
-    real: RealDagster, rows: int, snowflake: Query, environment: dict[str, str]
-) -> None:
+def test_an_export_made_elsewhere_is_loaded_once(real: RealDagster, rows: int, snowflake: Query) -> None:
     real.until(lambda: any(tick["cursor"] for tick in real.sensor(SENSOR)["ticks"]), "first look of the sensor")
     before = [run["runId"] for run in real.sensor(SENSOR)["runs"]]
     spec = export_spec(object="shop.order_totals", to="s3://mz-exports/elsewhere/", connection="local_s3")
