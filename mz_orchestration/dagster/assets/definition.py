@@ -6,6 +6,7 @@ stays with the asset through whatever a code location does to it (other keys, gr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dagster import AssetKey, AssetsDefinition, AssetSpec
@@ -101,7 +102,7 @@ def required_definition(asset: AssetSpec) -> ExportDefinition:
     return found
 
 
-ExportAsset = AssetsDefinition | AssetSpec | AssetKey | str
+ExportAsset = AssetsDefinition | AssetSpec | AssetKey | Sequence[str] | str
 
 
 def export_asset(export: ExportAsset) -> tuple[AssetKey, ExportDefinition | None]:
@@ -111,7 +112,7 @@ def export_asset(export: ExportAsset) -> tuple[AssetKey, ExportDefinition | None
         export: The asset, its spec or its key.
 
     Raises:
-        ConfigurationError: It makes more assets than one.
+        ConfigurationError: It is none, or makes more assets than one.
     """
     if isinstance(export, AssetsDefinition):
         specs = list(export.specs)
@@ -123,4 +124,28 @@ def export_asset(export: ExportAsset) -> tuple[AssetKey, ExportDefinition | None
         export = specs[0]
     if isinstance(export, AssetSpec):
         return export.key, definition_of(export)
-    return export if isinstance(export, AssetKey) else AssetKey.from_user_string(export), None
+    # Keys are sequences, too.
+    if isinstance(export, AssetKey):
+        return export, None
+    if isinstance(export, str):
+        return AssetKey.from_user_string(export), None
+    if isinstance(export, Sequence) and export and all(isinstance(part, str) for part in export):
+        return AssetKey(export), None
+    raise ConfigurationError(
+        f"export: {export!r} is no asset.", hint="Give what build_export_asset returned, or a key."
+    )
+
+
+def upstream_keys(assets: Sequence[ExportAsset], field: str) -> list[AssetKey]:
+    """The keys of assets that another one comes after.
+
+    Args:
+        assets: Each as for `export_asset`.
+        field: The argument that names them.
+
+    Raises:
+        ConfigurationError: They are no list.
+    """
+    if isinstance(assets, str | AssetKey | AssetSpec | AssetsDefinition):
+        raise ConfigurationError(f"{field}: {assets!r} is not a list of assets.", hint="Put it in brackets.")
+    return [export_asset(each)[0] for each in assets]

@@ -49,7 +49,7 @@ def build_export_asset(
 
         orders = build_export_asset(
             export_spec(object="shop.orders", to="s3://bucket/exports/", connection="my_aws"),
-            checks=ChecksSpec(min_rows=1, max_change="50%"),
+            checks=ChecksSpec(min_rows=1, max_change=0.5),
             group_name="nightly",
         )
 
@@ -68,9 +68,9 @@ def build_export_asset(
             and so on, over the translator's.
 
     Raises:
-        ConfigurationError: ``partitions_def`` is not of time.
+        ConfigurationError: An argument is wrong, such as a ``partitions_def`` that is not of time.
     """
-    definition = _definition(spec, checks, policy, partition_folders, allow_backfill)
+    definition = _definition(spec, checks, policy, partitions_def, partition_folders, allow_backfill)
     translator = translator or DagsterMaterializeTranslator()
     asset = _asset(definition, translator, attributes)
     return exports_op(
@@ -127,8 +127,12 @@ def build_export_assets(
         raise ConfigurationError("key: several assets cannot have one key.", hint="Give a translator.")
     if not specs:
         raise ConfigurationError("specs: there is nothing to export.", hint="Give one at least.")
+    if max_parallel < 1:
+        raise ConfigurationError(f"max_parallel: {max_parallel} is not a number of exports.", hint="Give 1 or more.")
     translator = translator or DagsterMaterializeTranslator()
-    definitions = [_definition(spec, checks, policy, partition_folders, allow_backfill) for spec in specs]
+    definitions = [
+        _definition(spec, checks, policy, partitions_def, partition_folders, allow_backfill) for spec in specs
+    ]
     assets = [_asset(each, translator, attributes) for each in definitions]
     refuse_collisions(assets, [each.name for each in definitions])
     groups = [assets] if batch else [[asset] for asset in assets]
@@ -185,8 +189,12 @@ def materialize_exports(
     """
     if "key" in attributes:
         raise ConfigurationError("key: several assets cannot have one key.", hint="Give a translator.")
+    if not exports:
+        raise ConfigurationError("exports: there is nothing to export.", hint="Give one at least.")
     translator = translator or DagsterMaterializeTranslator()
-    definitions = [_definition(spec, checks, policy, partition_folders, allow_backfill) for spec in exports]
+    definitions = [
+        _definition(spec, checks, policy, partitions_def, partition_folders, allow_backfill) for spec in exports
+    ]
     assets = [_asset(each, translator, attributes) for each in definitions]
     refuse_collisions(assets, [each.name for each in definitions])
 
@@ -278,9 +286,17 @@ def _definition(
     spec: ExportSpec,
     checks: ChecksSpec | None,
     policy: ExportPolicy | None,
+    partitions_def: PartitionsDefinition | None,
     partition_folders: bool,
     allow_backfill: bool,
 ) -> ExportDefinition:
+    if not isinstance(spec, ExportSpec):
+        raise ConfigurationError(
+            f"spec: {spec!r} is not what to export.", hint="Give export_spec(object=..., to=..., connection=...)."
+        )
+    for name, value in (("partition_folders", partition_folders), ("allow_backfill", allow_backfill)):
+        if value and partitions_def is None:
+            raise ConfigurationError(f"{name}: there are no partitions.", hint="Give partitions_def, too.")
     return ExportDefinition(
         spec=spec,
         name=spec.object,

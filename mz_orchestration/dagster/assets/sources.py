@@ -10,6 +10,7 @@ from dagster import AssetSpec
 from mz_orchestration.dagster.assets.attributes import AssetAttributes, with_attributes
 from mz_orchestration.dagster.keys import refuse_collisions
 from mz_orchestration.dagster.translator import DagsterMaterializeTranslator, ObjectProps
+from mz_orchestration.errors import ConfigurationError
 
 
 def build_source_assets(
@@ -26,10 +27,15 @@ def build_source_assets(
         **attributes: Of all these assets, over the translator's, except for ``key``.
 
     Raises:
-        ConfigurationError: Two objects would be one asset.
+        ConfigurationError: Two objects would be one asset, or a name is none.
     """
+    if isinstance(objects, str):
+        raise ConfigurationError(f"objects: {objects!r} is not a list of names.", hint="Put it in brackets.")
     translator = translator or DagsterMaterializeTranslator()
     props = [ObjectProps(each) if isinstance(each, str) else each for each in objects]
-    specs = [with_attributes(translator.get_asset_spec(each), attributes) for each in props]
+    try:
+        specs = [with_attributes(translator.get_asset_spec(each), attributes) for each in props]
+    except ValueError as error:
+        raise ConfigurationError(f"objects: {error}.") from error
     refuse_collisions(specs, [each.object for each in props])
     return specs

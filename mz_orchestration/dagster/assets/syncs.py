@@ -17,7 +17,7 @@ from dagster import (
 
 from mz_orchestration.dagster.assets.attributes import AssetAttributes, with_attributes
 from mz_orchestration.dagster.assets.checks import ACCEPTED, failed_check
-from mz_orchestration.dagster.assets.definition import ExportAsset, export_asset
+from mz_orchestration.dagster.assets.definition import ExportAsset, upstream_keys
 from mz_orchestration.dagster.errors import as_dagster_errors
 from mz_orchestration.dagster.keys import op_name, own_run_key
 from mz_orchestration.dagster.metadata import sync_metadata
@@ -91,7 +91,7 @@ def build_sync_asset(
     )
     if at is not None:
         at = str(parse_folder(at, field="at"))
-    props = SyncProps(spec, f"sync {spec.sync}", [export_asset(each)[0] for each in after])
+    props = SyncProps(spec, f"sync {spec.sync}", upstream_keys(after, "after"))
     asset = with_attributes((translator or DagsterMaterializeTranslator()).get_asset_spec(props), attributes)
     return sync_op(asset, spec, at, name=op_name(asset.key), resources=resources, pool=pool)
 
