@@ -81,7 +81,13 @@ def test_the_definitions_in_dagster(folder: Path, environment: dict[str, str], m
         "snowflake/demo/public/order_totals",
         "census/1",
     }
-    assert len(result.get_asset_check_evaluations()) == 4
+    checks = [(each.asset_key.path[0], each.check_name) for each in result.get_asset_check_evaluations()]
+    assert sorted(checks) == [
+        ("census", "records_accepted"),
+        *[("exports", "counts_reconciled")] * 2,
+        *[("exports", "min_rows")] * 2,
+        *[("snowflake", "counts_reconciled")] * 2,
+    ]
 
 
 def test_the_schema_is_that_of_the_file(folder: Path) -> None:
