@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +10,11 @@ from typing import Any
 from psycopg import sql
 
 from mz_orchestration.errors import ConfigurationError, NotFoundError
-from mz_orchestration.materialize.names import parse_object_name
+from mz_orchestration.materialize.names import format_object_name, parse_object_name
 from mz_orchestration.materialize.session import Session
 
 #: What COPY TO takes, and has rows of its own or reads them.
 KINDS = ("table", "source", "view", "materialized-view")
-_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,7 @@ def find_objects(
             columns.setdefault(str(identifier), []).append((str(name), str(kind)))
     return [
         CatalogObject(
-            object=_name([schema, name] if own else [database, schema, name]),
+            object=format_object_name([schema, name] if own else [database, schema, name]),
             kind=kind,
             cluster=cluster,
             comment=comment or "",
@@ -148,7 +146,3 @@ def _is_place(database: sql.SQL, schema: sql.SQL, place: tuple[str, ...]) -> sql
 
 def _literals(values: Iterable[Any]) -> sql.Composed:
     return sql.SQL(", ").join(sql.Literal(value) for value in values)
-
-
-def _name(parts: Iterable[str]) -> str:
-    return ".".join(part if _PLAIN.fullmatch(part) else sql.Identifier(part).as_string() for part in parts)

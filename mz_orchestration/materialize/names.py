@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
+from psycopg import sql
+
 from mz_orchestration.names import split_name
+
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 
 
 def parse_object_name(text: str) -> tuple[str, ...]:
@@ -12,3 +19,8 @@ def parse_object_name(text: str) -> tuple[str, ...]:
         ValueError: It is not a name of one to three parts.
     """
     return split_name(text, str.lower)
+
+
+def format_object_name(parts: Iterable[str]) -> str:
+    """Write a name from its parts as SQL does: what has other characters than an unquoted name is quoted."""
+    return ".".join(part if _PLAIN.fullmatch(part) else sql.Identifier(part).as_string() for part in parts)

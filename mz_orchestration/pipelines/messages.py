@@ -6,18 +6,16 @@ harmless.
 
 from __future__ import annotations
 
-import re
 import shlex
 from typing import Any
 
 from mz_orchestration.pipelines.record import NodeEntry, PipelineRecord, PipelineState
 from mz_orchestration.pipelines.spec import Event
+from mz_orchestration.webhook_texts import clean, cut, defused
 
-_LONGEST_FIELD = 600
 _LONGEST_TEXT = 3500
 _TOLD = 5
 _MOST_NODES = 200
-_MENTION = re.compile(r"(?<!\w)@(?=\w)")
 _WORDS: dict[Event, str] = {"failure": "failed", "recovery": "works again", "success": "succeeded"}
 
 
@@ -65,7 +63,7 @@ def _text(record: PipelineRecord, event: Event, failed: list[dict[str, str]], ag
         sentences.append(" ".join(part for part in (f"{each['name']}: {each['message']}", each["hint"]) if part))
     if len(record.failed) > _TOLD:
         sentences.append(f"{len(record.failed) - _TOLD} more failed.")
-    text = defused(_cut(" ".join(sentences), _LONGEST_TEXT))
+    text = defused(cut(" ".join(sentences), _LONGEST_TEXT))
     return f"{text} Again: {defused(again)}" if again and event == "failure" else text
 
 
@@ -76,19 +74,3 @@ def _again(record: PipelineRecord) -> str:
     only = [part for name in record.only for part in ("--only", name)]
     # Whole, or it would do something else.
     return shlex.join(["mz-orchestration", "pipeline", "run", record.file, "--run-key", record.run_key, *only])
-
-
-def clean(text: str) -> str:
-    """A text in one line, without what cannot be seen, and of a length that can be read."""
-    return _cut(" ".join("".join(char if char.isprintable() else " " for char in text).split()), _LONGEST_FIELD)
-
-
-def defused(text: str) -> str:
-    """A text in which chat programs find no mentions, links or commands; the escapes are Slack's own."""
-    for char, escape in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
-        text = text.replace(char, escape)
-    return _MENTION.sub("@\u200b", text)
-
-
-def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[: longest - 1] + "…"
