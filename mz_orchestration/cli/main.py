@@ -18,6 +18,7 @@ from mz_orchestration.cli import (
     local,
     pipeline,
     runs,
+    sinks,
     sweep,
     sweep_staging,
     wait,
@@ -45,6 +46,7 @@ app.command("sweep")(sweep.sweep)
 app.command("sweep-staging")(sweep_staging.sweep_staging)
 app.command("wait")(wait.wait)
 app.add_typer(runs.app, name="runs")
+app.add_typer(sinks.app, name="sinks")
 app.add_typer(local.app, name="local")
 local.app.command("demo")(demo.demo)
 

@@ -1,0 +1,250 @@
+"""``mz-orchestration sinks``: how streaming sinks and sources are, live, explained, for monitoring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from mz_orchestration.cli.output import print_json, printable, reporting
+from mz_orchestration.errors import ConfigurationError, MzOrchestrationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import SecretStr
+
+    from mz_orchestration.sinks.facts import Kind, Look
+    from mz_orchestration.sinks.verdict import Health
+    from mz_orchestration.sinks.watch import Step, Watch
+
+app = typer.Typer(help="How streaming sinks and sources are: status and movement, and what to do.")
+
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", help="Names or patterns with *; the schema may be left out. Several times for several."),
+]
+Cluster = Annotated[list[str] | None, typer.Option("--cluster", help="Only those on this cluster.")]
+Type = Annotated[list[str] | None, typer.Option("--type", help="Only those of this type, such as kafka.")]
+Sources = Annotated[bool, typer.Option("--sources", help="Sources instead of sinks.")]
+Json = Annotated[bool, typer.Option("--json", help="As JSON on standard output.")]
+State = Annotated[
+    Path | None,
+    typer.Option(
+        "--state", help="File in which the next call finds what this one saw: without one, movement is not judged."
+    ),
+]
+Every = Annotated[float, typer.Option("--every", help="Seconds between looks where no status has changed.", min=1)]
+Subscribe = Annotated[
+    bool, typer.Option("--subscribe/--poll", help="Look as soon as a status changes, by SUBSCRIBE, or only --every.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def list_sinks(
+    context: typer.Context,
+    only: Only = None,
+    cluster: Cluster = None,
+    type: Type = None,
+    sources: Sources = False,
+    state: State = None,
+    json: Json = False,
+) -> None:
+    """Show how all sinks are, by one look."""
+    if context.invoked_subcommand is not None:
+        return
+    with reporting(as_json=json):
+        healths, look = _one_look(only, cluster, type, sources, state)
+        if json:
+            print_json(_data(healths, look))
+        elif not healths:
+            typer.echo(f"no {_kind(sources)}s")
+        else:
+            from mz_orchestration.cli.sinks_view import console, table
+
+            console().print(table(healths.values()))
+
+
+@app.command("check")
+def check(
+    only: Only = None,
+    cluster: Cluster = None,
+    type: Type = None,
+    sources: Sources = False,
+    state: State = None,
+) -> None:
+    """One line and an exit code, as Nagios and its kin read them: 0 ok, 1 warning, 2 critical, 3 unknown."""
+    from mz_orchestration.cli.sinks_view import nagios
+    from mz_orchestration.sinks.verdict import Severity
+    from mz_orchestration.sinks.watch import worst
+
+    try:
+        healths, _ = _one_look(only, cluster, type, sources, state)
+    except MzOrchestrationError as error:
+        typer.echo(f"UNKNOWN - {printable(str(error))}".replace("\n", " ").replace("|", "/"))
+        raise typer.Exit(int(Severity.UNKNOWN)) from error
+    found = worst(healths)
+    severity = Severity.OK if found is None else found.severity
+    typer.echo(nagios(list(healths.values()), severity, f"{_kind(sources)}s"))
+    raise typer.Exit(int(severity))
+
+
+@app.command("explain")
+def explain(
+    name: Annotated[str, typer.Argument(help="The sink: [[database.]schema.]name.")],
+    sources: Sources = False,
+    state: State = None,
+    json: Json = False,
+) -> None:
+    """Say how one sink is, why, and what to do: its status, history, replicas and counters."""
+    with reporting(as_json=json):
+        healths, look = _one_look([name], None, None, sources, state)
+        if json:
+            print_json(_data(healths, look))
+            return
+        if not healths:
+            raise ConfigurationError(f"No {_kind(sources)} fits {name!r}.")
+        from mz_orchestration.cli.sinks_view import explanation
+
+        for health in sorted(healths.values(), key=lambda each: each.name):
+            typer.echo(printable(health.name))
+            before = ""
+            for word, text in explanation(health, look.connectors.get(health.id)):
+                typer.echo(f"  {'' if word == before else word:<10}  {printable(text)}")
+                before = word
+
+
+@app.command("watch")
+def watch(
+    only: Only = None,
+    cluster: Cluster = None,
+    type: Type = None,
+    sources: Sources = False,
+    state: State = None,
+    every: Every = 10.0,
+    subscribe: Subscribe = True,
+    debounce: Annotated[float, typer.Option(help="Seconds one has to be unwell before webhooks are told.", min=0)] = 30,
+    recover_after: Annotated[float, typer.Option(help="Seconds it has to be well again.", min=0)] = 60,
+    minimum: Annotated[Literal["warning", "critical"], typer.Option(help="What webhooks are told of.")] = "warning",
+    webhooks: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with addresses of webhooks, one a line, which are told of problems and recoveries.",
+            envvar="MZ_ORCHESTRATION_WEBHOOKS",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="A line of JSON for each change, instead of the table.")] = False,
+) -> None:
+    """Watch sinks until Ctrl-C: a live table on a terminal, else a line for each change."""
+    with reporting(as_json=False):
+        from mz_orchestration.cli.sinks_watch import follow
+        from mz_orchestration.sinks.alerts import AlertPolicy
+        from mz_orchestration.validation import validated
+
+        policy = validated(AlertPolicy, minimum=minimum, debounce=debounce, recover_after=recover_after)
+        addresses = _addresses(webhooks)
+        with _watch(only, cluster, type, sources, state, every=every, subscribe=subscribe) as watching:
+            follow(watching, policy, addresses, state=state, as_json=json)
+
+
+@app.command("metrics")
+def metrics(
+    only: Only = None,
+    cluster: Cluster = None,
+    type: Type = None,
+    sources: Sources = False,
+    state: State = None,
+    every: Every = 15.0,
+    listen: Annotated[
+        str, typer.Option(help="HOST:PORT to answer at, under /metrics; where, by default, only this machine can ask.")
+    ] = "127.0.0.1:9464",
+    output: Annotated[
+        Path | None, typer.Option(help="Write the text to this file once, for a textfile collector, and end.")
+    ] = None,
+) -> None:
+    """Health as OpenMetrics: an endpoint until Ctrl-C, or a file."""
+    with reporting(as_json=False):
+        from mz_orchestration.sinks.openmetrics import exposition
+        from mz_orchestration.sinks.state import write_whole
+
+        if output is not None:
+            healths, _ = _one_look(only, cluster, type, sources, state)
+            write_whole(output, exposition(healths), field="--output")
+            return
+        from mz_orchestration.cli.sinks_metrics import serve
+
+        with _watch(only, cluster, type, sources, state, every=every, subscribe=True) as watching:
+            serve(watching, listen)
+
+
+def _kind(sources: bool) -> Kind:
+    return "source" if sources else "sink"
+
+
+def _one_look(
+    only: list[str] | None, cluster: list[str] | None, type: list[str] | None, sources: bool, state: Path | None
+) -> tuple[Mapping[str, Health], Look]:
+    """One look, judged with what the file remembers, which is then written anew."""
+    from mz_orchestration.sinks.look import Looker
+    from mz_orchestration.sinks.selection import Selection
+    from mz_orchestration.sinks.state import read_state, write_state
+    from mz_orchestration.sinks.watch import Judge
+
+    memory = None if state is None else read_state(state)
+    judge = Judge(selection=Selection(only or (), cluster or (), type or ()), memory=memory)
+    with Looker(kind=_kind(sources)) as looker:
+        look = looker.look()
+    step: Step = judge.judge(look)
+    if state is not None:
+        write_state(state, judge.memory)
+    return step.healths, look
+
+
+def _watch(
+    only: list[str] | None,
+    cluster: list[str] | None,
+    type: list[str] | None,
+    sources: bool,
+    state: Path | None,
+    *,
+    every: float,
+    subscribe: bool,
+) -> Watch:
+    from mz_orchestration.sinks.selection import Selection
+    from mz_orchestration.sinks.state import read_state
+    from mz_orchestration.sinks.watch import Judge, Watch
+
+    memory = None if state is None else read_state(state)
+    judge = Judge(selection=Selection(only or (), cluster or (), type or ()), memory=memory)
+    return Watch(kind=_kind(sources), judge=judge, every=every, subscribe=subscribe)
+
+
+def _data(healths: Mapping[str, Health], look: Look) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    found = []
+    for health in sorted(healths.values(), key=lambda each: (-each.severity, each.name)):
+        facts = look.connectors.get(health.id)
+        history = [] if facts is None else [{**asdict(event), "at": event.at.isoformat()} for event in facts.events]
+        found.append({**health.to_json(), "history": history})
+    return {"at": look.at.isoformat(), "connectors": found}
+
+
+def _addresses(file: Path | None) -> list[SecretStr]:
+    """Addresses come from a file: arguments can be seen by others on the machine."""
+    if file is None:
+        return []
+    from pydantic import SecretStr
+
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"--webhooks: {file} cannot be read ({type(error).__name__}).") from error
+    found = [text for each in lines if (text := each.strip()) and not text.startswith("#")]
+    for number, address in enumerate(found, 1):
+        if not address.startswith(("https://", "http://")):
+            raise ConfigurationError(f"--webhooks: the address in line {number} of {file} is no https:// address.")
+    if not found:
+        raise ConfigurationError(f"--webhooks: {file} names no address.", hint="Write one a line.")
+    return [SecretStr(each) for each in found]
