@@ -208,15 +208,11 @@ def _of_running(
         evidence = [f"On {_replica_name(facts, event.replica)}: {event.error or event.status}" for event in stalled]
         moments = [event.at.timestamp() for event in stalled] + [_changed(each, now) for each in down]
         yield Verdict.DEGRADED, min(moments), [*evidence, *(_down(each) for each in down)]
-    last = memory.committed_moved
-    if last is None or now - max(last, start) > policy.idle_after:
-        evidence = ["It runs and keeps up; nothing has been committed for a while."]
-        if behind is False and facts.position is None:
-            evidence = [
-                "It runs; nothing has been committed for a while, and Materialize does not say of what it reads."
-            ]
-        yield Verdict.IDLE, start if last is None else last, evidence
-    yield Verdict.HEALTHY, since, ["It runs, and what it commits grows."]
+    quiet = max(memory.committed_moved or start, start)
+    if now - quiet > policy.idle_after:
+        keeps_up = "keeps up with what it reads" if facts.position is not None else "nobody says what it reads"
+        yield Verdict.IDLE, quiet, [f"It runs, {keeps_up}, and has had nothing to commit for {_span(now - quiet)}."]
+    yield Verdict.HEALTHY, since, ["It runs." if facts.counters else "It runs, and there are no statistics yet."]
 
 
 def _flaps(facts: ConnectorFacts, stalls: tuple[float, ...], now: float, policy: HealthPolicy) -> bool:

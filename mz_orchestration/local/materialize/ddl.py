@@ -13,8 +13,9 @@ from mz_orchestration.local.materialize.errors import StatementError, not_suppor
 from mz_orchestration.local.materialize.parsing import Parser
 from mz_orchestration.local.materialize.tokens import identifier, literal
 
-_PATH = "current_schemas(false)"
-_OWNER = "current_user::regrole::oid"
+#: The search path, and the role, of whoever sends a statement.
+PATH = "current_schemas(false)"
+OWNER = "current_user::regrole::oid"
 
 _AWS_OPTIONS = (
     "ASSUME ROLE ARN",
@@ -38,7 +39,7 @@ def create_secret(parser: Parser) -> str:
     name = parser.qualified_name()
     parser.expect("AS")
     value = parser.rest() or parser.fail("an expression")
-    return f"PERFORM mz_local.create_secret({array(name)}, {_PATH}, {_OWNER}, {_bool(lenient)}, ({value}\n));"
+    return f"PERFORM mz_local.create_secret({array(name)}, {PATH}, {OWNER}, {boolean(lenient)}, ({value}\n));"
 
 
 def alter_secret(parser: Parser) -> str:
@@ -47,7 +48,7 @@ def alter_secret(parser: Parser) -> str:
     name = parser.qualified_name()
     parser.expect("AS")
     value = parser.rest() or parser.fail("an expression")
-    return f"PERFORM mz_local.alter_secret({array(name)}, {_PATH}, {_bool(lenient)}, ({value}\n));"
+    return f"PERFORM mz_local.alter_secret({array(name)}, {PATH}, {boolean(lenient)}, ({value}\n));"
 
 
 def create_connection(parser: Parser) -> str:
@@ -60,6 +61,9 @@ def create_connection(parser: Parser) -> str:
     if kind == "aws" and parser.looks_at("PRIVATELINK"):
         parser.next()
         kind = "aws-privatelink"
+    if kind == "iceberg":
+        parser.expect("CATALOG")
+        kind = "iceberg-catalog"
     options: dict[str, dict[str, object]] = {}
     if kind == "aws":
         options = _aws_options(parser)
@@ -75,7 +79,7 @@ def create_connection(parser: Parser) -> str:
         parser.expect(")")
     parser.end()
     return (
-        f"PERFORM mz_local.create_connection({array(name)}, {_PATH}, {_OWNER}, {_bool(lenient)}, "
+        f"PERFORM mz_local.create_connection({array(name)}, {PATH}, {OWNER}, {boolean(lenient)}, "
         f"{literal(kind)}, {literal(json.dumps(options))}::jsonb);"
     )
 
@@ -124,7 +128,7 @@ def drop_item(parser: Parser, kind: str) -> str:
     names = _names(parser)
     cascade = _cascade(parser)
     return " ".join(
-        f"PERFORM mz_local.drop_item({array(name)}, {_PATH}, {literal(kind)}, {_bool(lenient)}, {_bool(cascade)});"
+        f"PERFORM mz_local.drop_item({array(name)}, {PATH}, {literal(kind)}, {boolean(lenient)}, {boolean(cascade)});"
         for name in names
     )
 
@@ -137,9 +141,8 @@ def create_cluster(parser: Parser) -> str:
     if replicas is None:
         replicas = [f"r{i}" for i in range(1, (1 if factor is None else factor) + 1)]
     size_text = "NULL" if size is None else literal(size)
-    return (
-        f"PERFORM mz_local.create_cluster({literal(name)}, {_OWNER}, {_bool(managed)}, {size_text}, {array(replicas)});"
-    )
+    given = f"{literal(name)}, {OWNER}, {boolean(managed)}, {size_text}, {array(replicas)}"
+    return f"PERFORM mz_local.create_cluster({given});"
 
 
 def alter_cluster(parser: Parser) -> str:
@@ -159,7 +162,7 @@ def drop_cluster(parser: Parser) -> str:
     names = _names(parser)
     cascade = _cascade(parser)
     return " ".join(
-        f"PERFORM mz_local.drop_cluster({literal(name[-1])}, {_bool(lenient)}, {_bool(cascade)});" for name in names
+        f"PERFORM mz_local.drop_cluster({literal(name[-1])}, {boolean(lenient)}, {boolean(cascade)});" for name in names
     )
 
 
@@ -224,13 +227,13 @@ def create_materialized_view(parser: Parser, replace: bool) -> str:
     create = f"CREATE {'OR REPLACE ' if replace else ''}VIEW {view} {columns} AS {query}"
     register = (
         f"PERFORM mz_local.cluster_id({cluster}); EXECUTE {literal(create)}; "
-        f"PERFORM mz_local.register_materialized_view({array(name)}, {_PATH}, {cluster}, {literal(query)});"
+        f"PERFORM mz_local.register_materialized_view({array(name)}, {PATH}, {cluster}, {literal(query)});"
     )
     if not lenient:
         return register
     notice = literal(f'materialized view "{name[-1]}" already exists, skipping').replace("%", "%%")
     return (
-        f"IF (mz_local.find_item({array(name)}, {_PATH})).oid IS NOT NULL THEN RAISE NOTICE {notice}; "
+        f"IF (mz_local.find_item({array(name)}, {PATH})).oid IS NOT NULL THEN RAISE NOTICE {notice}; "
         f"ELSE {register} END IF;"
     )
 
@@ -243,10 +246,10 @@ def drop_materialized_view(parser: Parser) -> str:
     steps = []
     for name in names:
         view = ".".join(identifier(part) for part in name)
-        drop = f"PERFORM mz_local.item({array(name)}, {_PATH}, 'materialized-view'); "
+        drop = f"PERFORM mz_local.item({array(name)}, {PATH}, 'materialized-view'); "
         drop += f"EXECUTE {literal(f'DROP VIEW {view} {behaviour}')};"
         if lenient:
-            drop = f"IF (mz_local.find_item({array(name)}, {_PATH})).oid IS NOT NULL THEN {drop} END IF;"
+            drop = f"IF (mz_local.find_item({array(name)}, {PATH})).oid IS NOT NULL THEN {drop} END IF;"
         steps.append(drop)
     return " ".join(steps)
 
@@ -266,7 +269,8 @@ def _cascade(parser: Parser) -> bool:
     return cascade
 
 
-def _bool(value: bool) -> str:
+def boolean(value: bool) -> str:
+    """The value in SQL."""
     return "true" if value else "false"
 
 

@@ -267,7 +267,7 @@ class Postgres:
             )
         folder = Path(__file__).parent
         with psycopg.connect(self.conninfo(), autocommit=True) as connection:
-            for script in ("schema.sql", "catalog.sql"):
+            for script in ("schema.sql", "sinks.sql", "catalog.sql", "sinks_catalog.sql", "publish.sql"):
                 connection.execute((folder / script).read_bytes())
 
 

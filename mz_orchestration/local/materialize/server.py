@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +28,8 @@ from mz_orchestration.local.materialize.wire import (
 from mz_orchestration.local.statement_log import StatementLog
 
 _STARTUP_SECONDS = 60.0
+# Seconds between two moments in the life of sinks.
+_TICK = 0.25
 # Longer than anything but DDL in an open transaction holds a lock that planning needs.
 _PLANNING_LOCK_TIMEOUT = "100ms"
 _SET_FOR_PLANNING = "SELECT set_config('search_path', %s, true), set_config('lock_timeout', %s, true)"
@@ -99,6 +102,7 @@ class Server:
         self._admin = AdminConnection(connection)
         self._timeline = Timeline(self._admin)
         self._work = ProxyWork(self._admin, self._timeline, self._conninfo, self._workers)
+        self._life = asyncio.create_task(self._live())
         self._listener = await asyncio.start_server(self._accept, host, port)
         return int(self._listener.sockets[0].getsockname()[1])
 
@@ -106,10 +110,24 @@ class Server:
         """End all sessions and exports."""
         self._listener.close()
         self._work.stop()
+        self._life.cancel()
         for task in self._sessions:
             task.cancel()
         await asyncio.gather(*self._sessions, return_exceptions=True)
         await self._admin.close()
+
+    async def _live(self) -> None:
+        """Move sinks on, on a connection of its own: what the proxy asks must not wait for them."""
+        async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
+            while True:
+                try:
+                    await connection.execute("SELECT mz_local.tick_sinks()")
+                except psycopg.errors.Error as error:
+                    # A table may be dropped, or a sink altered, in the middle of it.
+                    if connection.closed:
+                        raise
+                    print(f"sinks: {error.diag.message_primary}", file=sys.stderr, flush=True)
+                await asyncio.sleep(_TICK)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

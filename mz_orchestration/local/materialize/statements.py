@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mz_orchestration.local.materialize import ddl
+from mz_orchestration.local.materialize import ddl, sink_ddl
 from mz_orchestration.local.materialize.copy_grammar import CopyTo, parse_copy
 from mz_orchestration.local.materialize.errors import StatementError, not_supported
 from mz_orchestration.local.materialize.parsing import Parser
@@ -156,6 +156,10 @@ _LISTINGS = {
     ),
     "CONNECTIONS": "SELECT name, type, '' AS comment FROM mz_catalog.mz_connections ORDER BY 1",
     "SECRETS": "SELECT name, '' AS comment FROM mz_catalog.mz_secrets ORDER BY 1",
+    "SINKS": (
+        "SELECT s.name, s.type, c.name AS cluster, '' AS comment FROM mz_catalog.mz_sinks s"
+        " JOIN mz_catalog.mz_clusters c ON c.id = s.cluster_id ORDER BY 1"
+    ),
     "MZ_VERSION": "SELECT mz_version() AS mz_version",
 }
 
@@ -185,6 +189,8 @@ def _create(piece: Piece) -> Treatment:
         if parser.looks_at("REPLICA"):
             raise not_supported(piece.text)
         return Rewrite(do(ddl.create_cluster(parser)), tag="CREATE CLUSTER", fresh="CREATE CLUSTER")
+    if parser.accept("SINK"):
+        return Rewrite(do(sink_ddl.create_sink(parser)), tag="CREATE SINK", fresh="CREATE SINK")
     replace = parser.accept("OR", "REPLACE")
     if parser.accept("MATERIALIZED", "VIEW"):
         return Rewrite(do(ddl.create_materialized_view(parser, replace)), tag="CREATE MATERIALIZED VIEW")
@@ -195,7 +201,6 @@ def _create(piece: Piece) -> Treatment:
 
 _UNKNOWN_OBJECTS = (
     ("SOURCE",),
-    ("SINK",),
     ("WEBHOOK",),
     ("NETWORK", "POLICY"),
     ("CONTINUAL", "TASK"),
@@ -220,7 +225,9 @@ def _drop(piece: Piece) -> Treatment:
         return Rewrite(do(ddl.drop_cluster(parser)), tag="DROP CLUSTER", fresh="DROP CLUSTER")
     if parser.accept("MATERIALIZED", "VIEW"):
         return Rewrite(do(ddl.drop_materialized_view(parser)), tag="DROP MATERIALIZED VIEW")
-    if parser.looks_at("SOURCE") or parser.looks_at("SINK"):
+    if parser.accept("SINK"):
+        return Rewrite(do(sink_ddl.drop_sink(parser)), tag="DROP SINK", fresh="DROP SINK")
+    if parser.looks_at("SOURCE"):
         raise not_supported(piece.text)
     return None
 
@@ -232,9 +239,9 @@ def _alter(piece: Piece) -> Treatment:
         return Rewrite(do(ddl.alter_secret(parser)), tag="ALTER SECRET", fresh="ALTER SECRET")
     if parser.accept("CLUSTER"):
         return Rewrite(do(ddl.alter_cluster(parser)), tag="ALTER CLUSTER", fresh="ALTER CLUSTER")
-    if parser.looks_at("MATERIALIZED") or any(
-        parser.looks_at(word) for word in ("CONNECTION", "SINK", "SOURCE", "CLUSTER")
-    ):
+    if parser.accept("SINK"):
+        return Rewrite(do(sink_ddl.alter_sink(parser)), tag="ALTER SINK", fresh="ALTER SINK")
+    if parser.looks_at("MATERIALIZED") or any(parser.looks_at(word) for word in ("CONNECTION", "SOURCE", "CLUSTER")):
         raise not_supported(piece.text)
     return None
 
