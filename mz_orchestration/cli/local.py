@@ -244,6 +244,7 @@ class Faulty(StrEnum):
     """Servers that can be told to fail."""
 
     MATERIALIZE = "materialize"
+    SINKS = "sinks"
     CENSUS = "census"
 
 
@@ -274,6 +275,17 @@ def fault(
       fail_with=TEXT                       it fails with that text
       target=TEXT                          only where the target contains it
       times=N                              only so often
+
+    \b
+    Sinks, by a part of their name, several with commas, * for all:
+      stall=NAMES, stay_stalled=NAMES      they have an error, again and again or for good
+      stall_replica=SINK/REPLICA           on one replica only
+      flap=NAMES                           they run and fail by turns
+      stuck_starting=NAMES                 they do not get beyond that
+      commit_stall=NAMES                   they stage, and do not commit
+      freeze=NAMES                         they say that they run, and do nothing
+      replica_loss=CLUSTER/REPLICA         it is offline
+      publish_every=SECONDS                between reports of the counters (60)
 
     \b
     Census, for the requests and runs in a scope:
@@ -310,8 +322,10 @@ def fault(
             lines = [f"{server.value} " + " ".join(f"{name}={value}" for name, value in rule.items()) for rule in rules]
         else:
             from mz_orchestration.local.materialize.faults import adjust_faults
+            from mz_orchestration.local.materialize.sink_faults import adjust_sink_faults
 
-            set_ones = adjust_faults(state, values, clear=clear).set_ones()
+            adjust = adjust_sink_faults if server is Faulty.SINKS else adjust_faults
+            set_ones = adjust(state, values, clear=clear).set_ones()
             if as_json:
                 typer.echo(json.dumps({server.value: set_ones}))
                 return

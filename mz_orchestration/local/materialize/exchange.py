@@ -104,6 +104,7 @@ class Exchange:
         self._names = itertools.count(1)
         self.copy_in = asyncio.Event()
         self.client_gone = asyncio.Event()
+        self.cancelled = asyncio.Event()
         self.pid = 0
         self.in_transaction = False
         self.used = False

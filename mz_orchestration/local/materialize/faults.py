@@ -150,15 +150,7 @@ def adjust_faults(state: State, changes: Mapping[str, object], *, clear: bool) -
     Raises:
         LocalStackError: Materialize does not run here or does not answer, or a name or a value is unknown.
     """
-    if "materialize" not in state.servers:
-        raise LocalStackError("this stack was started without Materialize, so nothing can go wrong there.")
-    where = psycopg.conninfo.make_conninfo(
-        host=HOST,
-        port=state.servers["materialize"].port,
-        user=MATERIALIZE_USER,
-        password=state.secrets.materialize_password,
-        dbname=MATERIALIZE_DATABASE,
-    )
+    where = conninfo_of(state)
     try:
         before = Faults() if clear else get_faults(where)
         faults = Faults.parse({**before.set_ones(), **changes})
@@ -170,6 +162,26 @@ def adjust_faults(state: State, changes: Mapping[str, object], *, clear: bool) -
             f"Its log: {state.servers['materialize'].log}"
         ) from error
     return faults
+
+
+def conninfo_of(state: State) -> str:
+    """How to connect to the Materialize of a running stack.
+
+    Args:
+        state: The stack.
+
+    Raises:
+        LocalStackError: It was started without.
+    """
+    if "materialize" not in state.servers:
+        raise LocalStackError("this stack was started without Materialize, so nothing can go wrong there.")
+    return psycopg.conninfo.make_conninfo(
+        host=HOST,
+        port=state.servers["materialize"].port,
+        user=MATERIALIZE_USER,
+        password=state.secrets.materialize_password,
+        dbname=MATERIALIZE_DATABASE,
+    )
 
 
 LATEST = "SELECT id, settings FROM mz_local.faults ORDER BY id DESC LIMIT 1"

@@ -13,11 +13,14 @@ import psycopg
 from mz_orchestration.local.materialize.copy_grammar import CopyTo
 from mz_orchestration.local.materialize.copy_work import ProxyWork
 from mz_orchestration.local.materialize.error_texts import ErrorTexts
+from mz_orchestration.local.materialize.errors import StatementError
 from mz_orchestration.local.materialize.exchange import Exchange, Record
 from mz_orchestration.local.materialize.postgres import DATABASE
 from mz_orchestration.local.materialize.session import Session
 from mz_orchestration.local.materialize.startup import read_startup, startup_message
-from mz_orchestration.local.materialize.statements import Work
+from mz_orchestration.local.materialize.statements import Validate, Work
+from mz_orchestration.local.materialize.subscribe_grammar import Declare
+from mz_orchestration.local.materialize.subscription import Subscription
 from mz_orchestration.local.materialize.timeline import Timeline
 from mz_orchestration.local.materialize.wire import (
     CANCEL_REQUEST,
@@ -72,6 +75,25 @@ class AdminConnection:
                 await self._connection.execute("ROLLBACK")
                 await self._connection.execute("DEALLOCATE ALL")
 
+    async def rows_as(self, role: str, search_path: str, query: str, width: int) -> list[str]:
+        """Ask a query as a role would, and return its rows as JSON arrays."""
+        names = ", ".join(f"c{number}" for number in range(width))
+        statement = f"SELECT jsonb_build_array({names})::text FROM (\n{query}\n) AS q ({names})"  # noqa: S608
+        async with self._my_turn():
+            try:
+                await self._connection.execute("BEGIN READ ONLY")
+                await self._connection.execute(
+                    "SELECT set_config('role', %s, true), set_config('search_path', %s, true)", [role, search_path]
+                )
+                cursor = await self._connection.execute(statement.encode())
+                return [str(row[0]) for row in await cursor.fetchall()]
+            except psycopg.Error as error:
+                raise StatementError(
+                    error.diag.message_primary or str(error), error.diag.sqlstate or "XX000"
+                ) from error
+            finally:
+                await self._connection.execute("ROLLBACK")
+
     async def close(self) -> None:
         """Disconnect, once nobody is in the middle of a statement: closed under one, libpq crashes."""
         self._closed = True
@@ -95,6 +117,7 @@ class Server:
         self._log = log
         self._workers = workers
         self._sessions: set[asyncio.Task[None]] = set()
+        self._exchanges: set[Exchange] = set()
 
     async def start(self, host: str, port: int) -> int:
         """Listen and return the port."""
@@ -152,21 +175,49 @@ class Server:
                 await writer.drain()
                 code, body = await read_startup(reader)
         upstream = await asyncio.open_unix_connection(str(self._socket))
+        exchange: Exchange | None = None
         try:
             if code == CANCEL_REQUEST:
+                self._cancel(int.from_bytes(body[:4], "big"))
                 await _forward_cancel(upstream, body)
                 return
             upstream[1].write(startup_message(code, body, DATABASE))
             user = dict(startup_parameters(body)).get("user", "")
             errors = ErrorTexts(self._admin, user)
             exchange = Exchange(upstream, writer, self._log, errors.rewrite)
-            await Session(reader, exchange, self._carry_out, self._timeline.enter).run()
+            self._exchanges.add(exchange)
+            await Session(reader, exchange, self._carry_out, self._timeline.enter, self._subscribe).run()
         finally:
+            if exchange is not None:
+                self._exchanges.discard(exchange)
             upstream[1].close()
+
+    def _cancel(self, pid: int) -> None:
+        """What a session waits for without PostgreSQL ends, too."""
+        for exchange in self._exchanges:
+            if exchange.pid == pid:
+                exchange.cancelled.set()
+
+    async def _subscribe(self, exchange: Exchange, record: Record, declared: Declare) -> Subscription:
+        columns = await exchange.describe(record, declared.query)
+        [[path]] = await exchange.query(record, "SELECT current_setting('search_path')")
+        [[role]] = await exchange.query(record, "SELECT current_user")
+        kinds = await self._admin.rows(
+            "SELECT format_type(o, m) FROM unnest(%s::oid[], %s::int[]) WITH ORDINALITY c (o, m, place) ORDER BY place",
+            [column.oid for column in columns],
+            [column.modifier for column in columns],
+        )
+        typed = [(column.name, str(kind)) for column, [kind] in zip(columns, kinds, strict=True)]
+
+        async def ask(query: str) -> list[str]:
+            return await self._admin.rows_as(str(role), str(path), query, len(typed))
+
+        return Subscription(declared, typed, ask)
 
     async def _carry_out(self, exchange: Exchange, record: Record, work: Work) -> str:
         if isinstance(work, CopyTo):
             return await self._work.copy(exchange, record, work)
+        assert isinstance(work, Validate)
         return await self._work.validate(exchange, record, work.connection)
 
 

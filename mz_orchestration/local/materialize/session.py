@@ -10,7 +10,7 @@ from typing import Any
 
 from mz_orchestration.local.materialize import wire
 from mz_orchestration.local.materialize.client_messages import ClientMessages
-from mz_orchestration.local.materialize.errors import StatementError
+from mz_orchestration.local.materialize.errors import StatementError, not_supported
 from mz_orchestration.local.materialize.exchange import (
     Exchange,
     Expect,
@@ -29,9 +29,12 @@ from mz_orchestration.local.materialize.statements import (
     needs_tokens,
     refuse,
 )
+from mz_orchestration.local.materialize.subscribe_grammar import Declare, Fetch
+from mz_orchestration.local.materialize.subscription import Subscription
 from mz_orchestration.local.materialize.tokens import Piece, split
 
 _GOODBYE_SECONDS = 10.0
+_ONLY_READ = "SUBSCRIBE in transactions must be the only read statement"
 
 Worker = Callable[[Exchange, Record, Work], Awaitable[str]]
 """Carries out a statement and returns its tag; raises StatementError or StatementFailed."""
@@ -39,6 +42,10 @@ Worker = Callable[[Exchange, Record, Work], Awaitable[str]]
 
 Enter = Callable[[Exchange, Record, str], Awaitable[None]]
 """Lets a query take part in the open transaction; raises the same."""
+
+
+Subscribe = Callable[[Exchange, Record, Declare], Awaitable[Subscription]]
+"""Opens a subscription; raises the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +64,15 @@ class Prepared:
 class Session:
     """The client's side of a connection whose other side is an :class:`Exchange`."""
 
-    def __init__(self, reader: asyncio.StreamReader, exchange: Exchange, worker: Worker, enter: Enter) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, exchange: Exchange, worker: Worker, enter: Enter, subscribe: Subscribe
+    ) -> None:
         self._client = ClientMessages(reader, exchange)
         self._exchange = exchange
         self._worker = worker
         self._enter = enter
+        self._subscribe = subscribe
+        self._subscriptions: dict[str, Subscription] = {}
         self._began = False
         self._statements: dict[bytes, Prepared] = {}
         self._portals: dict[bytes, Prepared] = {}
@@ -113,7 +124,7 @@ class Session:
             await self._exchange.send(wire.message(b"Q", body), simple_query([Record(text)], rewritten=False))
             return
         pieces = split(text)
-        treatments = [classify(piece) for piece in pieces]
+        treatments = [await self._treatment(piece) for piece in pieces]
         if any(_is_work(treatment) for treatment in treatments) or await self._reads_in_transaction(pieces):
             await self._one_by_one(pieces, treatments)
             return
@@ -141,6 +152,10 @@ class Session:
             record = Record(piece.text)
             if treatment is None and not await self._may_read(record):
                 break
+            if isinstance(treatment, Fetch):
+                if not await self._fetch(record, treatment):
+                    break
+                continue
             if treatment is not None and not isinstance(treatment, Rewrite):
                 if not await self._work(record, treatment, None, pieces[:index]):
                     break
@@ -187,7 +202,9 @@ class Session:
         treatment: Treatment = None
         if needs_tokens(text):
             pieces = split(text)
-            treatment = classify(pieces[0]) if len(pieces) == 1 else None
+            treatment = await self._treatment(pieces[0]) if len(pieces) == 1 else None
+            if isinstance(treatment, Declare | Fetch):
+                treatment = refuse(not_supported("SUBSCRIBE in a prepared statement; send it without parameters"))
         self._statements[name] = Prepared(text, treatment)
         if treatment is None:
             data = wire.message(b"P", body)
@@ -252,6 +269,7 @@ class Session:
             self._began = True
             return True
         if not await self._in_transaction():
+            self._subscriptions.clear()
             return True
         pieces = split(record.sql)
         query = query_of(pieces[0]) if len(pieces) == 1 else None
@@ -260,6 +278,8 @@ class Session:
         if not await self._exchange.settle():
             return False
         try:
+            if self._subscriptions:
+                raise StatementError(_ONLY_READ, "25000")
             await self._enter(self._exchange, record, query)
         except StatementFailed:
             return False
@@ -273,6 +293,44 @@ class Session:
         self._began = self._began or any(begins)
         return (any(begins) or await self._in_transaction()) and any(query_of(piece) for piece in pieces)
 
+    # Subscriptions
+
+    async def _treatment(self, piece: Piece) -> Treatment:
+        """What is done with a statement; a FETCH of an ordinary cursor is PostgreSQL's."""
+        treatment = classify(piece)
+        if isinstance(treatment, Fetch):
+            if not await self._in_transaction():
+                self._subscriptions.clear()
+            return treatment if treatment.cursor in self._subscriptions else None
+        return treatment
+
+    async def _declare(self, record: Record, declared: Declare) -> str:
+        if not await self._in_transaction():
+            raise StatementError("DECLARE CURSOR can only be used in transaction blocks", "25P01")
+        if self._exchange.reading is not None or self._subscriptions:
+            raise StatementError(_ONLY_READ, "25000")
+        self._subscriptions[declared.cursor] = await self._subscribe(self._exchange, record, declared)
+        return "DECLARE CURSOR"
+
+    async def _fetch(self, record: Record, fetch: Fetch) -> bool:
+        """Let PostgreSQL return the rows that a subscription has."""
+        if not await self._exchange.settle():
+            return False
+        self._exchange.cancelled.clear()
+        try:
+            async with self._client.watched():
+                sql, count = await self._subscriptions[fetch.cursor].fetch(fetch, self._left)
+        except StatementError as error:
+            await self._run_own(record, refuse(error).sql)
+            return False
+        record.tag = f"FETCH {count}"
+        return await self._piece(record, sql, rewritten=True)
+
+    def _left(self) -> str | None:
+        if self._exchange.client_gone.is_set():
+            return "terminating connection because of a lost client"
+        return "canceling statement due to user request" if self._exchange.cancelled.is_set() else None
+
     # Statements the proxy carries out
 
     async def _work(self, record: Record, work: Work, portal: bytes | None, before: list[Piece]) -> bool:
@@ -282,8 +340,11 @@ class Session:
         try:
             if isinstance(work, Validate):
                 self._check_place(work.fresh, before)
-            async with self._client.watched():
-                record.tag = await self._worker(self._exchange, record, work)
+            if isinstance(work, Declare):
+                record.tag = await self._declare(record, work)
+            else:
+                async with self._client.watched():
+                    record.tag = await self._worker(self._exchange, record, work)
         except StatementFailed:
             return False
         except StatementError as error:

@@ -11,7 +11,7 @@ CREATE TABLE mz_local.sinks (
     type text NOT NULL,
     relation oid NOT NULL,
     connection oid NOT NULL,
-    cluster_id text NOT NULL,
+    cluster_id text NOT NULL REFERENCES mz_local.clusters ON DELETE CASCADE,
     -- topic, namespace, table, envelope, key_format, value_format
     options jsonb NOT NULL,
     commit_interval interval,

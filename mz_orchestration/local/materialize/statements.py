@@ -10,6 +10,7 @@ from mz_orchestration.local.materialize import ddl, sink_ddl
 from mz_orchestration.local.materialize.copy_grammar import CopyTo, parse_copy
 from mz_orchestration.local.materialize.errors import StatementError, not_supported
 from mz_orchestration.local.materialize.parsing import Parser
+from mz_orchestration.local.materialize.subscribe_grammar import Declare, Fetch, parse_declare, parse_fetch
 from mz_orchestration.local.materialize.tokens import Piece, literal
 
 # Session variables of Materialize, kept in custom settings of PostgreSQL called mz.<name>.
@@ -60,7 +61,7 @@ class Validate:
     fresh: str = "VALIDATE CONNECTION"
 
 
-Work = CopyTo | Validate
+Work = CopyTo | Validate | Declare | Fetch
 Treatment = Rewrite | Work | None
 
 
@@ -251,10 +252,11 @@ def _subscribe(piece: Piece) -> Treatment:
 
 
 def _declare(piece: Piece) -> Treatment:
-    words = [token.keyword for token in piece.tokens]
-    if any(words[i : i + 2] == ["FOR", "SUBSCRIBE"] for i in range(len(words))):
-        raise not_supported(piece.text)
-    return None
+    return parse_declare(piece)
+
+
+def _fetch(piece: Piece) -> Treatment:
+    return parse_fetch(piece)
 
 
 def _grant(piece: Piece) -> Treatment:
@@ -278,6 +280,7 @@ _HANDLERS: dict[str, Callable[[Piece], Treatment]] = {
     "ALTER": _alter,
     "SUBSCRIBE": _subscribe,
     "DECLARE": _declare,
+    "FETCH": _fetch,
     "GRANT": _grant,
     "REVOKE": _grant,
 }
