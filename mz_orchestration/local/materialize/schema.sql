@@ -316,7 +316,9 @@ BEGIN
             format('cannot drop cluster "%s" because other objects depend on it', cluster_name), '2BP01',
             format('%s depends on it', dependent), 'Use DROP ... CASCADE to drop them too.');
     END IF;
-    FOR dependent IN SELECT oid::regclass FROM mz_local.materialized_views WHERE cluster_id = cluster LOOP
+    FOR dependent IN
+        SELECT oid::regclass FROM mz_local.items WHERE cluster_id = cluster AND type = 'materialized-view'
+    LOOP
         EXECUTE format('DROP VIEW IF EXISTS %s CASCADE', dependent);
     END LOOP;
     DELETE FROM mz_local.clusters WHERE id = cluster;

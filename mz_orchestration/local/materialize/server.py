@@ -121,8 +121,9 @@ class Server:
 
     async def start(self, host: str, port: int) -> int:
         """Listen and return the port."""
-        connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True, prepare_threshold=None)
-        self._admin = AdminConnection(connection)
+        self._admin = AdminConnection(await self._connect())
+        # Subscriptions ask again and again: that must hold up nobody else.
+        self._looks = AdminConnection(await self._connect("subscriptions"))
         self._timeline = Timeline(self._admin)
         self._work = ProxyWork(self._admin, self._timeline, self._conninfo, self._workers)
         self._life = asyncio.create_task(self._live())
@@ -138,10 +139,19 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._sessions, return_exceptions=True)
         await self._admin.close()
+        await self._looks.close()
+
+    async def _connect(self, purpose: str = "") -> psycopg.AsyncConnection[tuple[object, ...]]:
+        return await psycopg.AsyncConnection.connect(
+            self._conninfo,
+            autocommit=True,
+            prepare_threshold=None,
+            application_name=f"mz_local {purpose}".rstrip(),
+        )
 
     async def _live(self) -> None:
         """Move sinks on, on a connection of its own: what the proxy asks must not wait for them."""
-        async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
+        async with await self._connect("sinks") as connection:
             while True:
                 try:
                     await connection.execute("SELECT mz_local.tick_sinks()")
@@ -210,7 +220,7 @@ class Server:
         typed = [(column.name, str(kind)) for column, [kind] in zip(columns, kinds, strict=True)]
 
         async def ask(query: str) -> list[str]:
-            return await self._admin.rows_as(str(role), str(path), query, len(typed))
+            return await self._looks.rows_as(str(role), str(path), query, len(typed))
 
         return Subscription(declared, typed, ask)
 

@@ -77,7 +77,7 @@ def test_a_running_copy_is_cancelled_and_leaves_the_sentinel(
 def _readers(connection: psycopg.Connection[Any]) -> int:
     row = connection.execute(
         "SELECT count(*) FROM pg_stat_activity WHERE usename = 'mz_admin' AND backend_type = 'client backend'"
-        " AND query NOT LIKE '%advisory%'"
+        " AND query NOT LIKE '%advisory%' AND application_name = 'mz_local'"
     ).fetchone()
     assert row is not None
     return int(row[0])
