@@ -50,6 +50,13 @@ class World:
         if not names:
             self.says("paused", None)
 
+    def paused(self) -> None:
+        """The cluster has no replica any more."""
+        self.facts = replace(self.facts, replicas=())
+        for event in [each for each in self.events if each.replica is not None][:1]:
+            self.events.insert(0, StatusEvent(self.now, "paused", event.replica))
+        self.facts = replace(self.facts, status="paused", since=self.now, error=None)
+
     def says(self, status: str, replica: str | None = "r1", error: str | None = None) -> None:
         """A line of the status history."""
         self.events.insert(0, StatusEvent(self.now, status, replica, error))
