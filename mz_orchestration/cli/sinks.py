@@ -92,7 +92,7 @@ def check(
 
 @app.command("explain")
 def explain(
-    name: Annotated[str, typer.Argument(help="The sink: [[database.]schema.]name.")],
+    name: Annotated[str, typer.Argument(help="Its name; schema and database may be left out.")],
     sources: Sources = False,
     state: State = None,
     json: Json = False,
