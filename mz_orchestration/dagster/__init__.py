@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mz_orchestration.dagster.assets.exports import build_export_asset, build_export_assets, materialize_exports
     from mz_orchestration.dagster.assets.loads import build_load_asset
     from mz_orchestration.dagster.assets.one_off import OneOffExport, build_export_job
+    from mz_orchestration.dagster.assets.sinks import build_sink_assets, build_sink_checks
     from mz_orchestration.dagster.assets.sources import build_source_assets
     from mz_orchestration.dagster.assets.syncs import build_sync_asset
     from mz_orchestration.dagster.components.discovery import MaterializeDiscoveryComponent
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     )
     from mz_orchestration.dagster.sensors.census_runs import build_census_run_sensor
     from mz_orchestration.dagster.sensors.export_completion import build_export_completion_sensor
+    from mz_orchestration.dagster.sensors.sink_health import build_sink_health_sensor
     from mz_orchestration.dagster.translator import (
         DagsterMaterializeTranslator,
         ExportProps,
@@ -66,6 +68,9 @@ __all__ = [
     "build_export_job",
     "build_load_asset",
     "build_pipeline_assets",
+    "build_sink_assets",
+    "build_sink_checks",
+    "build_sink_health_sensor",
     "build_source_assets",
     "build_sync_asset",
     "materialize_exports",
@@ -96,6 +101,9 @@ _HOMES = {
     "build_export_job": "assets.one_off",
     "build_load_asset": "assets.loads",
     "build_pipeline_assets": "pipelines",
+    "build_sink_assets": "assets.sinks",
+    "build_sink_checks": "assets.sinks",
+    "build_sink_health_sensor": "sensors.sink_health",
     "build_source_assets": "assets.sources",
     "build_sync_asset": "assets.syncs",
     "materialize_exports": "assets.exports",

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from psycopg import sql
-
 from mz_orchestration.names import split_name
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
@@ -23,4 +21,7 @@ def parse_object_name(text: str) -> tuple[str, ...]:
 
 def format_object_name(parts: Iterable[str]) -> str:
     """Write a name from its parts as SQL does: what has other characters than an unquoted name is quoted."""
+    # Names are read where a DAG or a code location loads, and written in fewer places.
+    from psycopg import sql
+
     return ".".join(part if _PLAIN.fullmatch(part) else sql.Identifier(part).as_string() for part in parts)

@@ -19,11 +19,13 @@ class Selection:
         names: ``[[database.]schema.]name``, or patterns with ``*``; one that fits is enough.
         clusters: Names of clusters.
         types: Such as ``kafka``.
+        required: Whether each name has to be there.
     """
 
     names: Sequence[str] = ()
     clusters: Sequence[str] = ()
     types: Sequence[str] = ()
+    required: bool = True
 
     def of(self, look: Look, *, known: bool = False) -> Look:
         """What of a look is meant.
@@ -36,9 +38,9 @@ class Selection:
             NotFoundError: Something that was asked for by name has never been there.
         """
         chosen = {identifier: each for identifier, each in look.connectors.items() if self.means(each)}
-        if not known:
+        if self.required and not known:
             for name in self.names:
-                if "*" not in name and not any(_fits(each.name, name) for each in look.connectors.values()):
+                if "*" not in name and not any(fits(each.name, name) for each in look.connectors.values()):
                     raise _unknown(name, look)
         return Look(look.at, chosen)
 
@@ -49,14 +51,19 @@ class Selection:
             facts: The connector.
         """
         return (
-            (not self.names or any(_fits(facts.name, name) for name in self.names))
+            (not self.names or any(fits(facts.name, name) for name in self.names))
             and (not self.clusters or facts.cluster in self.clusters)
             and (not self.types or facts.type in self.types)
         )
 
 
-def _fits(name: str, pattern: str) -> bool:
-    """Patterns mean the end of a name: that of the schema, and of the database, may be left out."""
+def fits(name: str, pattern: str) -> bool:
+    """Whether a name is meant: patterns mean its end, so schema and database may be left out.
+
+    Args:
+        name: Of a connector, whole.
+        pattern: What was asked for.
+    """
     return fnmatchcase(name, pattern) or fnmatchcase(name, f"*.{pattern}")
 
 
