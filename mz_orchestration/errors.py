@@ -125,6 +125,10 @@ class RejectedRecordsError(SyncError):
     """A run completed, but more of its records were invalid or rejected than is allowed."""
 
 
+class SinkError(MzOrchestrationError):
+    """A streaming sink is not well, and whoever waits for it wanted to know."""
+
+
 class CheckError(MzOrchestrationError):
     """An export is whole, but not what a pipeline's checks expect of it; nothing was loaded."""
 

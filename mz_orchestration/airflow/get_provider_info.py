@@ -30,9 +30,9 @@ def get_provider_info() -> dict[str, Any]:
             _modules("Amazon S3", "operators.delete_export"),
             _modules("Census", "operators.census"),
         ],
-        "sensors": [_modules("Amazon S3", "sensors.s3")],
+        "sensors": [_modules("Amazon S3", "sensors.s3"), _modules("Materialize", "sensors.sink")],
         "triggers": [
-            _modules("Materialize", "triggers.job"),
+            _modules("Materialize", "triggers.job", "triggers.sink_health"),
             _modules("Amazon S3", "triggers.sentinel", "triggers.sentinel_events", "triggers.sentinel_queue"),
         ],
         "transfers": [

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
 
+from mz_orchestration.local.materialize.sink_faults import sink_faults
 from mz_orchestration.local.seed import seed_shop
 from mz_orchestration.local.stack import LocalStack
 from mz_orchestration.objectstore.client import ObjectStore
@@ -43,3 +45,32 @@ def materialize(environment: dict[str, str]) -> Iterator[psycopg.Connection[Any]
     """A connection to the stack's Materialize, past every proxy."""
     with psycopg.connect(autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture
+def sinks(materialize: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
+    """A Kafka and an Iceberg sink that run, on a cluster of their own with two replicas."""
+    materialize.execute("CREATE SCHEMA watched")
+    materialize.execute("CREATE TABLE watched.orders (id bigint)")
+    materialize.execute("CREATE CONNECTION watched.kafka TO KAFKA (BROKER 'b:9092') WITH (VALIDATE = false)")
+    materialize.execute("CREATE CONNECTION watched.lake TO ICEBERG CATALOG (CATALOG TYPE = 's3tablesrest', URL = 'u')")
+    materialize.execute("CREATE CLUSTER watched (SIZE '25cc', REPLICATION FACTOR 2)")
+    with sink_faults(materialize, publish_every=0.5, starting_seconds=0.3, broken_seconds=1):
+        materialize.execute(
+            "CREATE SINK watched.orders_kafka IN CLUSTER watched FROM watched.orders"
+            " INTO KAFKA CONNECTION watched.kafka (TOPIC 't') KEY (id) FORMAT JSON ENVELOPE UPSERT"
+        )
+        materialize.execute(
+            "CREATE SINK watched.orders_lake IN CLUSTER watched FROM watched.orders"
+            " INTO ICEBERG CATALOG CONNECTION watched.lake (NAMESPACE = 'n', TABLE = 't')"
+            " USING AWS CONNECTION local_s3 MODE APPEND WITH (COMMIT INTERVAL = '1s')"
+        )
+        ready = "SELECT count(*) FROM mz_internal.mz_sink_statuses WHERE status = 'running'"
+        end = time.monotonic() + 15
+        while materialize.execute(ready).fetchone() != (2,):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        yield materialize
+    materialize.execute("DROP CLUSTER watched CASCADE")
+    materialize.execute("DROP CONNECTION watched.kafka, watched.lake")
+    materialize.execute("DROP SCHEMA watched CASCADE")

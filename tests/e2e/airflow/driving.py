@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +16,11 @@ from airflow.sdk.execution_time.timeout import TimeoutPosix
 from airflow.triggers.base import BaseTrigger
 
 from mz_orchestration.airflow.version_compat import TaskDeferred
+
+try:
+    from airflow.sdk.exceptions import AirflowRescheduleException
+except ImportError:  # before 3.2
+    from airflow.exceptions import AirflowRescheduleException
 
 OUTLET = Asset("driven")
 
@@ -114,3 +122,31 @@ def drive(operator: BaseOperator, context: dict[str, Any] | None = None) -> Endi
     links = {name: value for name, value in context["ti"].xcoms.items() if name.startswith("_link_")}
     extra = dict(context["outlet_events"][OUTLET].extra) if context["outlet_events"] else {}
     return Ending("failed" if error else "success", error, result, links, extra, deferrals)
+
+
+class Memory(dict[str, Any]):
+    """Airflow's memory of a task."""
+
+    def set(self, key: str, value: Any) -> None:
+        self[key] = value
+
+
+@dataclass
+class Rescheduled(TaskInstance):
+    """A task instance that knows when it was first rescheduled."""
+
+    first: datetime | None = None
+
+    def get_first_reschedule_date(self, context: Any) -> datetime | None:
+        return self.first
+
+
+def finish(operator: BaseOperator, context: dict[str, Any]) -> tuple[Any, int]:
+    """Carry a sensor out; each look after a reschedule is by another object, as in another process."""
+    while True:
+        began = datetime.now(UTC)
+        try:
+            return carry_out(copy.copy(operator), context)
+        except AirflowRescheduleException as later:
+            context["ti"].first = context["ti"].first or began
+            time.sleep(max(0.0, (later.reschedule_date - datetime.now(UTC)).total_seconds()))

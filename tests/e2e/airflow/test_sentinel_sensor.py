@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import itertools
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,12 +28,7 @@ from mz_orchestration.local.stack import LocalStack
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.objectstore.location import Location
 
-from .driving import OUTLET, Ending, TaskInstance, again, carry_out, context_of, first_event
-
-try:
-    from airflow.sdk.exceptions import AirflowRescheduleException
-except ImportError:  # before 3.2
-    from airflow.exceptions import AirflowRescheduleException
+from .driving import OUTLET, Ending, Memory, Rescheduled, again, context_of, finish, first_event
 
 MODES: dict[str, dict[str, Any]] = {
     "poke": {},
@@ -50,34 +42,6 @@ _numbers = itertools.count()
 @pytest.fixture(params=MODES)
 def mode(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-class Memory(dict[str, Any]):
-    """Airflow's memory of a task."""
-
-    def set(self, key: str, value: Any) -> None:
-        self[key] = value
-
-
-@dataclass
-class Rescheduled(TaskInstance):
-    """A task instance that knows when it was first rescheduled."""
-
-    first: datetime | None = None
-
-    def get_first_reschedule_date(self, context: Any) -> datetime | None:
-        return self.first
-
-
-def finish(operator: BaseOperator, context: dict[str, Any]) -> tuple[Any, int]:
-    """Carry a sensor out; each look after a reschedule is by another object, as in another process."""
-    while True:
-        began = datetime.now(UTC)
-        try:
-            return carry_out(copy.copy(operator), context)
-        except AirflowRescheduleException as later:
-            context["ti"].first = context["ti"].first or began
-            time.sleep(max(0.0, (later.reschedule_date - datetime.now(UTC)).total_seconds()))
 
 
 def drive(operator: BaseOperator, **more: Any) -> Ending:
