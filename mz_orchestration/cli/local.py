@@ -277,15 +277,22 @@ def fault(
       times=N                              only so often
 
     \b
-    Sinks, by a part of their name, several with commas, * for all:
+    Sinks and sources, by a part of their name, several with commas, * for all:
       stall=NAMES, stay_stalled=NAMES      they have an error, again and again or for good
-      stall_replica=SINK/REPLICA           on one replica only
+      stall_replica=NAME/REPLICA           on one replica only
       flap=NAMES                           they run and fail by turns
       stuck_starting=NAMES                 they do not get beyond that
       commit_stall=NAMES                   they stage, and do not commit
       freeze=NAMES                         they say that they run, and do nothing
+      error=TEXT, hint=TEXT                what errors say
       replica_loss=CLUSTER/REPLICA         it is offline
+      every_replica=NAMES                  sinks run on all replicas, not on one
+      reset_on_restart=NAMES               their counters begin anew with each start
+      drop=NAMES, counters_reset=NAMES     once: it goes; its counters begin anew
+      reboot=true                          once: little history, all starts again
       publish_every=SECONDS                between reports of the counters (60)
+      starting_seconds=X, broken_seconds=X how long starts and errors last
+      tick=SECONDS                         between two moments of their life (0.5)
 
     \b
     Census, for the requests and runs in a scope:

@@ -184,8 +184,8 @@ def _of_running(
     start = max(since, memory.first_seen)
     committed_moved = max(memory.committed_moved or start, start)
     staged_moved = max(memory.staged_moved or start, start)
-    hydrating = facts.replicas and all(each.hydrated is False for each in facts.replicas)
-    if hydrating:
+    # A sink runs on one of the replicas, and of the others nobody says anything.
+    if {each.hydrated for each in facts.replicas} - {None} == {False}:
         began = max(start, staged_moved)
         late = now - began > policy.hydrating_after
         evidence = [f"It reads its snapshot, without progress for {_span(now - began)}."]

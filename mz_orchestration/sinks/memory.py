@@ -138,8 +138,10 @@ def moved(memory: Memory, counters: Mapping[str, Counters], at: float) -> Memory
     counts = {replica: (each.staged, each.committed) for replica, each in counters.items()}
     staged = committed = 0
     begun = False
+    # A first report after looks that had none is all progress.
+    unknown = (0, 0) if not memory.counts and memory.first_seen < at else None
     for replica, (now_staged, now_committed) in counts.items():
-        before = memory.counts.get(replica)
+        before = memory.counts.get(replica, unknown)
         if before is None or now_staged < before[0] or now_committed < before[1]:
             begun = True
             continue

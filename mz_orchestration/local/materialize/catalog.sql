@@ -19,18 +19,30 @@ CREATE VIEW mz_catalog.mz_schemas AS
               FROM pg_namespace
              WHERE nspname NOT LIKE 'pg\_t%' AND nspname <> 'mz_local') s;
 
-CREATE VIEW mz_catalog.mz_objects AS
-    SELECT left(s.id, 1) || i.oid AS id, i.oid, s.id AS schema_id, i.name, i.type, 'u' || i.owner AS owner_id,
-           i.cluster_id, NULL::text[] AS privileges
+-- A function where the planner would see through a view: it takes ids put together for unique, expects one row of each
+-- join and reads whole relations once for each row. So it is told of many.
+CREATE FUNCTION mz_local.objects()
+RETURNS TABLE (id text, oid oid, schema_id text, name text, type text, owner_id text, cluster_id text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog ROWS 10000 AS $$
+    SELECT left(s.id, 1) || i.oid, i.oid, s.id, i.name, i.type, 'u' || i.owner, i.cluster_id
       FROM mz_local.items i JOIN mz_catalog.mz_schemas s ON s.oid = i.schema
-     WHERE s.name NOT IN ('pg_catalog', 'information_schema');
+     WHERE s.name NOT IN ('pg_catalog', 'information_schema')
+$$;
 
-CREATE VIEW mz_internal.mz_object_fully_qualified_names AS
-    SELECT o.id, o.name, o.type AS object_type, s.id AS schema_id, s.name AS schema_name, d.id AS database_id,
-           d.name AS database_name, o.cluster_id
+CREATE VIEW mz_catalog.mz_objects AS
+    SELECT id, oid, schema_id, name, type, owner_id, cluster_id, NULL::text[] AS privileges FROM mz_local.objects();
+
+CREATE FUNCTION mz_local.full_names()
+RETURNS TABLE (id text, name text, object_type text, schema_id text, schema_name text, database_id text,
+               database_name text, cluster_id text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog ROWS 10000 AS $$
+    SELECT o.id, o.name, o.type, s.id, s.name, d.id, d.name, o.cluster_id
       FROM mz_catalog.mz_objects o
       JOIN mz_catalog.mz_schemas s ON s.id = o.schema_id
-      LEFT JOIN mz_catalog.mz_databases d ON d.id = s.database_id;
+      LEFT JOIN mz_catalog.mz_databases d ON d.id = s.database_id
+$$;
+
+CREATE VIEW mz_internal.mz_object_fully_qualified_names AS SELECT * FROM mz_local.full_names();
 
 CREATE VIEW mz_catalog.mz_columns AS
     SELECT o.id, a.attname::text AS name, a.attnum::bigint AS position, NOT a.attnotnull AS nullable,
@@ -121,25 +133,19 @@ CREATE VIEW mz_internal.mz_aws_connections AS
                    CASE WHEN options ? 'ASSUME ROLE ARN' THEN 'mz_local_u' || oid END AS external_id
               FROM mz_local.connections WHERE type = 'aws') c;
 
--- What the definition of a view names directly.
+-- What the definition of an object names directly.
 CREATE VIEW mz_internal.mz_object_dependencies AS
     SELECT DISTINCT reader.id AS object_id, read.id AS referenced_object_id
       FROM pg_rewrite r
       JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
       JOIN mz_catalog.mz_objects reader ON reader.oid = r.ev_class
       JOIN mz_catalog.mz_objects read ON read.oid = d.refobjid
-     WHERE r.ev_class <> d.refobjid;
-
--- All is a second old, but for what the faults say. A plain view holds no data, so it is not listed.
-CREATE VIEW mz_internal.mz_wallclock_global_lag AS
-    SELECT o.id AS object_id,
-           CASE WHEN concerned THEN make_interval(secs => (f.settings ->> 'lag')::float8)
-                ELSE interval '1 second' END AS lag
-      FROM mz_internal.mz_object_fully_qualified_names o
-      LEFT JOIN (SELECT settings FROM mz_local.faults ORDER BY id DESC LIMIT 1) f ON true
-     CROSS JOIN LATERAL (
-         SELECT f.settings ? 'lag'
-                AND strpos(o.schema_name || '.' || o.name, coalesce(f.settings ->> 'lag_of', '')) > 0
-     ) c (concerned)
-     WHERE o.object_type IN ('table', 'source', 'materialized-view', 'index')
-       AND NOT (coalesce(concerned, false) AND f.settings ->> 'lag' = 'unknown');
+     WHERE r.ev_class <> d.refobjid
+    UNION
+    SELECT 'u' || k.oid, 'u' || named
+      FROM mz_local.connectors k, unnest(ARRAY[k.input, k.connection, k.other_connection]) named
+     WHERE named IS NOT NULL
+    UNION
+    SELECT 'u' || c.oid, coalesce(o.value ->> 'secret', o.value ->> 'connection')
+      FROM mz_local.connections c, jsonb_each(c.options) o
+     WHERE o.value ? 'secret' OR o.value ? 'connection';

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable
 
+from mz_orchestration.local.materialize.connection_options import CONNECTION_OPTIONS, connection_options
 from mz_orchestration.local.materialize.errors import StatementError, not_supported
 from mz_orchestration.local.materialize.parsing import Parser
 from mz_orchestration.local.materialize.tokens import identifier, literal
@@ -26,6 +27,12 @@ _AWS_OPTIONS = (
     "ENDPOINT",
     "REGION",
 )
+_LONG_KINDS = {
+    "aws-privatelink": ("AWS", "PRIVATELINK"),
+    "confluent-schema-registry": ("CONFLUENT", "SCHEMA", "REGISTRY"),
+    "iceberg-catalog": ("ICEBERG", "CATALOG"),
+    "sql-server": ("SQL", "SERVER"),
+}
 
 
 def array(parts: Iterable[str]) -> str:
@@ -57,17 +64,13 @@ def create_connection(parser: Parser) -> str:
     name = parser.qualified_name()
     if not parser.accept("TO"):
         parser.expect("FOR")
-    kind = parser.identifier()
-    if kind == "aws" and parser.looks_at("PRIVATELINK"):
-        parser.next()
-        kind = "aws-privatelink"
-    if kind == "iceberg":
-        parser.expect("CATALOG")
-        kind = "iceberg-catalog"
+    kind = next((kind for kind, words in _LONG_KINDS.items() if parser.accept(*words)), None) or parser.identifier()
     options: dict[str, dict[str, object]] = {}
     if kind == "aws":
         options = _aws_options(parser)
         _check_aws(options)
+    elif kind in CONNECTION_OPTIONS:
+        options = connection_options(parser, kind)
     else:
         # Only their type matters here: COPY refuses them.
         parser.skip_group()
@@ -123,10 +126,10 @@ def _check_aws(options: dict[str, dict[str, object]]) -> None:
 
 
 def drop_item(parser: Parser, kind: str) -> str:
-    """``DROP SECRET|CONNECTION [IF EXISTS] name [, ...] [CASCADE|RESTRICT]``."""
+    """``DROP SECRET|CONNECTION|SINK [IF EXISTS] name [, ...] [CASCADE|RESTRICT]``."""
     lenient = parser.flag_if_exists(negated=False)
-    names = _names(parser)
-    cascade = _cascade(parser)
+    names = item_names(parser)
+    cascade = wants_cascade(parser)
     return " ".join(
         f"PERFORM mz_local.drop_item({array(name)}, {PATH}, {literal(kind)}, {boolean(lenient)}, {boolean(cascade)});"
         for name in names
@@ -159,8 +162,8 @@ def alter_cluster(parser: Parser) -> str:
 def drop_cluster(parser: Parser) -> str:
     """``DROP CLUSTER [IF EXISTS] name [, ...] [CASCADE|RESTRICT]``."""
     lenient = parser.flag_if_exists(negated=False)
-    names = _names(parser)
-    cascade = _cascade(parser)
+    names = item_names(parser)
+    cascade = wants_cascade(parser)
     return " ".join(
         f"PERFORM mz_local.drop_cluster({literal(name[-1])}, {boolean(lenient)}, {boolean(cascade)});" for name in names
     )
@@ -241,8 +244,8 @@ def create_materialized_view(parser: Parser, replace: bool) -> str:
 def drop_materialized_view(parser: Parser) -> str:
     """``DROP MATERIALIZED VIEW [IF EXISTS] name [, ...] [CASCADE|RESTRICT]``."""
     lenient = parser.flag_if_exists(negated=False)
-    names = _names(parser)
-    behaviour = "CASCADE" if _cascade(parser) else "RESTRICT"
+    names = item_names(parser)
+    behaviour = "CASCADE" if wants_cascade(parser) else "RESTRICT"
     steps = []
     for name in names:
         view = ".".join(identifier(part) for part in name)
@@ -254,14 +257,16 @@ def drop_materialized_view(parser: Parser) -> str:
     return " ".join(steps)
 
 
-def _names(parser: Parser) -> list[tuple[str, ...]]:
+def item_names(parser: Parser) -> list[tuple[str, ...]]:
+    """The names in a DROP."""
     names = [parser.qualified_name()]
     while parser.accept(","):
         names.append(parser.qualified_name())
     return names
 
 
-def _cascade(parser: Parser) -> bool:
+def wants_cascade(parser: Parser) -> bool:
+    """The end of a DROP: whether it said CASCADE."""
     cascade = parser.accept("CASCADE")
     if not cascade:
         parser.accept("RESTRICT")

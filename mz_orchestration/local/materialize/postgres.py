@@ -34,6 +34,8 @@ DATABASE = "materialize"
 SQL_USER = "materialize"
 PORT = 5432
 
+_SCRIPTS = ("schema.sql", "connectors.sql", "life.sql", "catalog.sql", "connector_catalog.sql", "publish.sql")
+
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 
@@ -267,7 +269,7 @@ class Postgres:
             )
         folder = Path(__file__).parent
         with psycopg.connect(self.conninfo(), autocommit=True) as connection:
-            for script in ("schema.sql", "sinks.sql", "catalog.sql", "sinks_catalog.sql", "publish.sql"):
+            for script in _SCRIPTS:
                 connection.execute((folder / script).read_bytes())
 
 

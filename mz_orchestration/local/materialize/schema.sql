@@ -34,6 +34,7 @@ CREATE TABLE mz_local.cluster_replicas (
     cluster_id text NOT NULL REFERENCES mz_local.clusters ON DELETE CASCADE,
     name text NOT NULL,
     size text,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     UNIQUE (cluster_id, name)
 );
 
@@ -63,6 +64,27 @@ CREATE TABLE mz_local.materialized_views (
     definition text NOT NULL
 );
 
+-- Sinks and sources. A source is a view, which has its name and its owner. A sink has a hidden one over what it
+-- reads, its anchor, so that PostgreSQL minds what depends on what.
+CREATE TABLE mz_local.connectors (
+    oid oid PRIMARY KEY,
+    kind text NOT NULL,
+    type text NOT NULL,
+    schema oid,
+    name text,
+    owner oid,
+    cluster_id text NOT NULL,
+    input oid,
+    connection oid,
+    other_connection oid,
+    anchor oid,
+    options jsonb NOT NULL,
+    -- The end of the statement that made it, where no names change.
+    tail text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    UNIQUE (schema, name)
+);
+
 CREATE FUNCTION mz_local.fail(message text, code text DEFAULT 'XX000', detail text DEFAULT '', hint text DEFAULT '')
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -73,17 +95,22 @@ END $$;
 CREATE VIEW mz_local.items AS
     SELECT c.oid, c.relnamespace AS schema, c.relname::text AS name, c.relowner AS owner,
            CASE WHEN m.oid IS NOT NULL THEN 'materialized-view'
+                WHEN k.oid IS NOT NULL THEN 'source'
                 WHEN c.relkind IN ('r', 'p', 'f') THEN 'table'
                 WHEN c.relkind = 'i' THEN 'index'
                 WHEN c.relkind = 'm' THEN 'materialized-view'
                 ELSE 'view' END AS type,
-           m.cluster_id
-      FROM pg_class c LEFT JOIN mz_local.materialized_views m ON m.oid = c.oid
+           coalesce(m.cluster_id, k.cluster_id) AS cluster_id
+      FROM pg_class c
+      LEFT JOIN mz_local.materialized_views m ON m.oid = c.oid
+      LEFT JOIN mz_local.connectors k ON k.oid = c.oid AND k.kind = 'source'
      WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm', 'i') AND c.relpersistence <> 't'
     UNION ALL
     SELECT oid, schema, name, owner, 'secret', NULL FROM mz_local.secrets
     UNION ALL
-    SELECT oid, schema, name, owner, 'connection', NULL FROM mz_local.connections;
+    SELECT oid, schema, name, owner, 'connection', NULL FROM mz_local.connections
+    UNION ALL
+    SELECT oid, schema, name, owner, 'sink', cluster_id FROM mz_local.connectors WHERE kind = 'sink';
 
 CREATE FUNCTION mz_local.schema_for(parts text[], path name[]) RETURNS oid
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
@@ -209,6 +236,10 @@ BEGIN
                 ARRAY(SELECT jsonb_array_elements_text(option.value -> 'secret')), path, 'secret');
             resolved := resolved || jsonb_build_object(
                 option.key, jsonb_build_object('secret', 'u' || secret.oid));
+        ELSIF option.value ? 'connection' THEN
+            resolved := resolved || jsonb_build_object(option.key, jsonb_build_object(
+                'connection', 'u' || (mz_local.item(
+                    ARRAY(SELECT jsonb_array_elements_text(option.value -> 'connection')), path, 'connection')).oid));
         ELSE
             resolved := resolved || jsonb_build_object(option.key, option.value);
         END IF;
@@ -243,7 +274,18 @@ BEGIN
         DELETE FROM mz_local.connections c
          WHERE EXISTS (SELECT FROM jsonb_each(c.options) o WHERE o.value ->> 'secret' = 'u' || found.oid);
         DELETE FROM mz_local.secrets WHERE oid = found.oid;
+    ELSIF wanted = 'sink' THEN
+        PERFORM mz_local.drop_connector(found.oid);
     ELSE
+        SELECT name INTO dependent FROM mz_local.connectors
+         WHERE found.oid IN (connection, other_connection) LIMIT 1;
+        IF dependent IS NOT NULL AND NOT cascade THEN
+            PERFORM mz_local.fail(
+                format('cannot drop connection "%s": still depended upon by sink "%s"', found.name, dependent),
+                '2BP01');
+        END IF;
+        PERFORM mz_local.drop_connector(oid) FROM mz_local.connectors
+          WHERE found.oid IN (connection, other_connection);
         DELETE FROM mz_local.connections WHERE oid = found.oid;
     END IF;
 END $$;
@@ -303,22 +345,22 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
     cluster text;
     dependent text;
+    dependent_type text;
 BEGIN
     IF lenient AND NOT EXISTS (SELECT FROM mz_local.clusters WHERE name = cluster_name) THEN
         RAISE NOTICE USING MESSAGE = format('cluster "%s" does not exist, skipping', cluster_name);
         RETURN;
     END IF;
     cluster := mz_local.cluster_id(cluster_name);
-    SELECT replace(type, '-', ' ') || ' "' || name || '"' INTO dependent
+    SELECT name, replace(type, '-', ' ') INTO dependent, dependent_type
       FROM mz_local.items WHERE cluster_id = cluster LIMIT 1;
     IF dependent IS NOT NULL AND NOT cascade THEN
         PERFORM mz_local.fail(
             format('cannot drop cluster "%s" because other objects depend on it', cluster_name), '2BP01',
-            format('%s depends on it', dependent), 'Use DROP ... CASCADE to drop them too.');
+            format('%s "%s" depends on it', dependent_type, dependent), 'Use DROP ... CASCADE to drop them too.');
     END IF;
-    FOR dependent IN
-        SELECT oid::regclass FROM mz_local.items WHERE cluster_id = cluster AND type = 'materialized-view'
-    LOOP
+    PERFORM mz_local.drop_connector(oid) FROM mz_local.connectors WHERE cluster_id = cluster AND kind = 'sink';
+    FOR dependent IN SELECT oid::regclass FROM mz_local.items WHERE cluster_id = cluster LOOP
         EXECUTE format('DROP VIEW IF EXISTS %s CASCADE', dependent);
     END LOOP;
     DELETE FROM mz_local.clusters WHERE id = cluster;
@@ -386,7 +428,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
     WITH RECURSIVE items AS (
         SELECT c.oid, format('"%s.%s.%s"', current_database(), n.nspname, c.relname) AS name,
                c.relkind = 'v' AND NOT mz_local.is_system(n.nspname)
-               AND NOT EXISTS (SELECT FROM mz_local.materialized_views m WHERE m.oid = c.oid) AS is_view
+               AND NOT EXISTS (SELECT FROM mz_local.materialized_views m WHERE m.oid = c.oid)
+               AND NOT EXISTS (SELECT FROM mz_local.connectors k WHERE k.oid = c.oid) AS is_view
           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm')
     ), used AS (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from mz_orchestration.local.materialize.copy_work import ProxyWork
 from mz_orchestration.local.materialize.error_texts import ErrorTexts
 from mz_orchestration.local.materialize.errors import StatementError
 from mz_orchestration.local.materialize.exchange import Exchange, Record
+from mz_orchestration.local.materialize.life import live
 from mz_orchestration.local.materialize.postgres import DATABASE
 from mz_orchestration.local.materialize.session import Session
 from mz_orchestration.local.materialize.startup import read_startup, startup_message
@@ -31,8 +31,6 @@ from mz_orchestration.local.materialize.wire import (
 from mz_orchestration.local.statement_log import StatementLog
 
 _STARTUP_SECONDS = 60.0
-# Seconds between two moments in the life of sinks.
-_TICK = 0.25
 # Longer than anything but DDL in an open transaction holds a lock that planning needs.
 _PLANNING_LOCK_TIMEOUT = "100ms"
 _SET_FOR_PLANNING = "SELECT set_config('search_path', %s, true), set_config('lock_timeout', %s, true)"
@@ -126,7 +124,7 @@ class Server:
         self._looks = AdminConnection(await self._connect("subscriptions"))
         self._timeline = Timeline(self._admin)
         self._work = ProxyWork(self._admin, self._timeline, self._conninfo, self._workers)
-        self._life = asyncio.create_task(self._live())
+        self._life = asyncio.create_task(live(self._conninfo))
         self._listener = await asyncio.start_server(self._accept, host, port)
         return int(self._listener.sockets[0].getsockname()[1])
 
@@ -148,19 +146,6 @@ class Server:
             prepare_threshold=None,
             application_name=f"mz_local {purpose}".rstrip(),
         )
-
-    async def _live(self) -> None:
-        """Move sinks on, on a connection of its own: what the proxy asks must not wait for them."""
-        async with await self._connect("sinks") as connection:
-            while True:
-                try:
-                    await connection.execute("SELECT mz_local.tick_sinks()")
-                except psycopg.errors.Error as error:
-                    # A table may be dropped, or a sink altered, in the middle of it.
-                    if connection.closed:
-                        raise
-                    print(f"sinks: {error.diag.message_primary}", file=sys.stderr, flush=True)
-                await asyncio.sleep(_TICK)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -1,4 +1,4 @@
-"""``CREATE SINK`` and its kin, as calls of the functions in ``sinks.sql``."""
+"""``CREATE SINK`` and its kin, as calls of the functions in ``connectors.sql``."""
 
 from __future__ import annotations
 
@@ -6,125 +6,149 @@ import json
 
 from mz_orchestration.local.materialize.ddl import OWNER, PATH, array, boolean
 from mz_orchestration.local.materialize.errors import StatementError, not_supported
+from mz_orchestration.local.materialize.option_lists import option_list, truth
 from mz_orchestration.local.materialize.parsing import Parser
 from mz_orchestration.local.materialize.tokens import literal
 
-_FORMATS = ("AVRO", "JSON", "TEXT", "BYTES")
+_KAFKA_OPTIONS = (
+    "TOPIC",
+    "COMPRESSION TYPE",
+    "TRANSACTIONAL ID PREFIX",
+    "PARTITION BY",
+    "PROGRESS GROUP ID PREFIX",
+    "TOPIC REPLICATION FACTOR",
+    "TOPIC PARTITION COUNT",
+    "TOPIC CONFIG",
+    "TOPIC METADATA REFRESH INTERVAL",
+    "LEGACY IDS",
+)
+_ICEBERG_OPTIONS = ("NAMESPACE", "TABLE")
+_WITH_OPTIONS = ("SNAPSHOT", "COMMIT INTERVAL")
+_FORMATS = ("AVRO", "BYTES", "JSON", "TEXT")
+_KEY_HINT = "See: https://materialize.com/s/sink-key-selection"
+
+Options = dict[str, object]
 
 
 def create_sink(parser: Parser) -> str:
-    """``CREATE SINK [IF NOT EXISTS] [name] [IN CLUSTER c] FROM object INTO KAFKA|ICEBERG ...``."""
+    """``CREATE SINK [IF NOT EXISTS] name [IN CLUSTER c] FROM object INTO KAFKA|ICEBERG CATALOG ...``."""
     lenient = parser.flag_if_exists(negated=True)
+    if parser.looks_at("FROM") or parser.looks_at("IN", "CLUSTER"):
+        raise StatementError("unspecified name for sink")
     name = parser.qualified_name()
     cluster = "current_setting('mz.cluster')"
     if parser.accept("IN", "CLUSTER"):
         cluster = literal(parser.identifier())
     parser.expect("FROM")
     relation = parser.qualified_name()
+    start = parser.peek()
     parser.expect("INTO")
-    interval = "NULL::interval"
-    if parser.accept("KAFKA"):
-        parser.expect("CONNECTION")
-        kind, connection, options = "kafka", parser.qualified_name(), _kafka(parser)
-    elif parser.accept("ICEBERG"):
-        parser.expect("CATALOG", "CONNECTION")
+    aws: tuple[str, ...] | None = None
+    if parser.accept("KAFKA", "CONNECTION"):
+        kind, connection = "kafka", parser.qualified_name()
+        key, options = _kafka(parser)
+    elif parser.accept("ICEBERG", "CATALOG", "CONNECTION"):
         kind, connection = "iceberg", parser.qualified_name()
-        options, every = _iceberg(parser)
-        interval = f"{literal(every)}::interval"
+        given = option_list(parser, _ICEBERG_OPTIONS)
+        parser.expect("USING", "AWS", "CONNECTION")
+        aws = parser.qualified_name()
+        key, options = _iceberg(parser, given)
+    elif parser.looks_at("KAFKA") or parser.looks_at("ICEBERG"):
+        parser.next()
+        parser.fail("CONNECTION")
     else:
         raise not_supported(parser.text)
     parser.end()
-    return (
-        f"PERFORM mz_local.create_sink({array(name)}, {PATH}, {OWNER}, {boolean(lenient)}, {cluster}, "
-        f"{array(relation)}, {literal(kind)}, {array(connection)}, {literal(json.dumps(options))}::jsonb, "
-        f"{interval}, {literal(parser.text)});"
+    tail = parser.text[start.start :] if start is not None else ""
+    arguments = (
+        array(name),
+        PATH,
+        OWNER,
+        boolean(lenient),
+        cluster,
+        array(relation),
+        literal(kind),
+        array(connection),
+        "NULL" if aws is None else array(aws),
+        array(key),
+        f"{literal(json.dumps(options))}::jsonb",
+        literal(tail),
     )
+    return f"PERFORM mz_local.create_sink({', '.join(arguments)});"
 
 
-def _kafka(parser: Parser) -> dict[str, object]:
-    given = _options(parser)
-    if "TOPIC" not in given:
-        raise StatementError("KAFKA CONNECTION without TOPIC")
-    options: dict[str, object] = {"topic": given["TOPIC"], **_key(parser)}
+def _kafka(parser: Parser) -> tuple[list[str], Options]:
+    given = option_list(parser, _KAFKA_OPTIONS)
+    key = _key(parser)
     if parser.accept("HEADERS"):
         parser.identifier()
+    options: Options = {}
     if parser.accept("KEY", "FORMAT"):
         options["key_format"] = _format(parser)
         parser.expect("VALUE", "FORMAT")
         options["value_format"] = _format(parser)
+    elif parser.accept("FORMAT"):
+        options["format"] = options["value_format"] = _format(parser)
+        if key:
+            options["key_format"] = options["format"]
     else:
-        parser.expect("FORMAT")
-        options["value_format"] = _format(parser)
-    options["envelope"] = "debezium"
+        raise StatementError("sink without format")
+    envelope = None
     if parser.accept("ENVELOPE"):
-        options["envelope"] = "upsert" if parser.accept("UPSERT") else "debezium"
-        if options["envelope"] == "debezium":
-            parser.expect("DEBEZIUM")
-    if options["envelope"] == "upsert" and not options["keyed"]:
-        raise StatementError("ENVELOPE UPSERT requires that KEY be specified")
-    snapshot = True
-    if parser.accept("WITH"):
-        parser.expect("(", "SNAPSHOT")
-        parser.accept("=")
-        snapshot = not parser.accept("FALSE")
-        if snapshot:
-            parser.expect("TRUE")
-        parser.expect(")")
-    return {**options, "snapshot": snapshot}
+        envelope = next((word for word in ("DEBEZIUM", "UPSERT") if parser.accept(word)), None)
+        if envelope is None:
+            parser.fail("one of DEBEZIUM or UPSERT")
+    snapshot = truth(option_list(parser, _WITH_OPTIONS[:1]), "SNAPSHOT", otherwise=True) if _with(parser) else True
+    if envelope is None:
+        raise StatementError("ENVELOPE clause is required")
+    if envelope == "UPSERT" and not key:
+        raise StatementError("upsert sinks must specify a key", hint=_KEY_HINT)
+    if "TOPIC" not in given:
+        raise StatementError("KAFKA CONNECTION must specify TOPIC")
+    return key, {**options, "topic": given["TOPIC"], "envelope": envelope.lower(), "snapshot": snapshot}
 
 
-def _iceberg(parser: Parser) -> tuple[dict[str, object], str]:
-    given = _options(parser)
-    for name in ("NAMESPACE", "TABLE"):
+def _iceberg(parser: Parser, given: dict[str, str]) -> tuple[list[str], Options]:
+    key = _key(parser)
+    mode = None
+    if parser.accept("MODE"):
+        mode = next((word for word in ("APPEND", "UPSERT") if parser.accept(word)), None)
+        if mode is None:
+            parser.fail("one of APPEND or UPSERT")
+    extra = option_list(parser, _WITH_OPTIONS) if _with(parser) else {}
+    if mode is None:
+        raise StatementError("MODE clause is required")
+    if mode == "UPSERT" and not key:
+        raise StatementError("upsert sinks must specify a key", hint=_KEY_HINT)
+    for name in _ICEBERG_OPTIONS:
         if name not in given:
-            raise StatementError(f"ICEBERG CATALOG CONNECTION without {name}")
-    parser.expect("USING", "AWS", "CONNECTION")
-    parser.qualified_name()
-    options = _key(parser)
-    parser.expect("MODE")
-    mode = "upsert" if parser.accept("UPSERT") else "append"
-    if mode == "append":
-        parser.expect("APPEND")
-    if not parser.accept("WITH"):
-        raise StatementError("COMMIT INTERVAL is required for ICEBERG sinks")
-    parser.expect("(", "COMMIT", "INTERVAL")
-    parser.accept("=")
-    every = parser.string()
+            raise StatementError(f"ICEBERG CATALOG CONNECTION must specify {name}")
+    if "COMMIT INTERVAL" not in extra:
+        raise StatementError("COMMIT INTERVAL is required for Iceberg sinks")
+    return key, {
+        "namespace": given["NAMESPACE"],
+        "table": given["TABLE"],
+        "mode": mode.lower(),
+        "commit_interval": extra["COMMIT INTERVAL"],
+        "snapshot": truth(extra, "SNAPSHOT", otherwise=True),
+    }
+
+
+def _with(parser: Parser) -> bool:
+    return parser.accept("WITH")
+
+
+def _key(parser: Parser) -> list[str]:
+    columns: list[str] = []
+    if not parser.accept("KEY", "("):
+        return columns
+    columns.append(parser.identifier())
+    while parser.accept(","):
+        columns.append(parser.identifier())
     parser.expect(")")
-    found = {"namespace": given["NAMESPACE"], "table": given["TABLE"], "envelope": mode, "snapshot": True}
-    return {**options, **found}, every
-
-
-def _key(parser: Parser) -> dict[str, object]:
-    if not parser.looks_at("KEY", "("):
-        return {"keyed": False}
-    parser.expect("KEY")
-    parser.skip_group()
+    # What is not enforced in Materialize is not here, and neither is the rest: PostgreSQL knows too few keys.
     parser.accept("NOT", "ENFORCED")
-    return {"keyed": True}
-
-
-def _options(parser: Parser) -> dict[str, str]:
-    """Options in parentheses: those whose value is one string, by name."""
-    found: dict[str, str] = {}
-    parser.expect("(")
-    while not parser.accept(")"):
-        words: list[str] = []
-        while (token := parser.peek()) is not None and token.keyword.isidentifier():
-            words.append(token.keyword)
-            parser.next()
-        parser.accept("=")
-        token = parser.peek()
-        if token is not None and token.kind == "string":
-            found[" ".join(words)] = parser.string()
-        while (token := parser.peek()) is not None and token.text not in (",", ")"):
-            if token.text == "(":
-                parser.skip_group()
-            else:
-                parser.next()
-        if not words or (not parser.accept(",") and not parser.looks_at(")")):
-            parser.fail("right parenthesis")
-    return found
+    return columns
 
 
 def _format(parser: Parser) -> str:
@@ -134,30 +158,24 @@ def _format(parser: Parser) -> str:
     if word == "AVRO":
         parser.expect("USING", "CONFLUENT", "SCHEMA", "REGISTRY", "CONNECTION")
         parser.qualified_name()
+        if parser.looks_at("("):
+            parser.skip_group()
     return word.lower()
 
 
-def drop_sink(parser: Parser) -> str:
-    """``DROP SINK [IF EXISTS] name [, ...] [CASCADE|RESTRICT]``."""
-    lenient = parser.flag_if_exists(negated=False)
-    names = [parser.qualified_name()]
-    while parser.accept(","):
-        names.append(parser.qualified_name())
-    if not parser.accept("CASCADE"):
-        parser.accept("RESTRICT")
-    parser.end()
-    return " ".join(f"PERFORM mz_local.drop_sink({array(name)}, {PATH}, {boolean(lenient)});" for name in names)
-
-
 def alter_sink(parser: Parser) -> str:
-    """``ALTER SINK name SET FROM object`` or ``RENAME TO name``."""
+    """``ALTER SINK [IF EXISTS] name SET FROM object | RENAME TO name | OWNER TO role``."""
+    lenient = parser.flag_if_exists(negated=False)
     name = parser.qualified_name()
+    which = f"{array(name)}, {PATH}"
     if parser.accept("SET", "FROM"):
         relation = parser.qualified_name()
-        parser.end()
-        return f"PERFORM mz_local.alter_sink({array(name)}, {PATH}, {array(relation)});"
-    if parser.accept("RENAME", "TO"):
-        new = parser.identifier()
-        parser.end()
-        return f"PERFORM mz_local.rename_sink({array(name)}, {PATH}, {literal(new)});"
-    raise not_supported(parser.text)
+        call = f"alter_sink_from({which}, {OWNER}, {boolean(lenient)}, {array(relation)})"
+    elif parser.accept("RENAME", "TO"):
+        call = f"rename_sink({which}, {boolean(lenient)}, {literal(parser.identifier())})"
+    elif parser.accept("OWNER", "TO"):
+        call = f"own_sink({which}, {boolean(lenient)}, {literal(parser.identifier())})"
+    else:
+        raise not_supported(parser.text)
+    parser.end()
+    return f"PERFORM mz_local.{call};"

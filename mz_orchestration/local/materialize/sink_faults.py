@@ -1,6 +1,7 @@
-"""What goes wrong with sinks on purpose, settable while the server runs: the latest settings count.
+"""What goes wrong with sinks and sources on purpose, settable while the server runs: the latest settings count.
 
-Faults name sinks by a part of their name with the schema's, several separated by commas, ``*`` for all.
+Faults name sinks by a part of their name with the schema's, several separated by commas, ``*`` for all. What is to
+happen once (drop, counters_reset, reboot) happens at the next tick and is not kept.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from mz_orchestration.local.state import State
 
 Seconds = Annotated[float, Field(ge=0, le=86400)]
 
+#: What happens once, to the sinks named; a reboot is Materialize's own and needs no names.
+ACTS = ("drop", "counters_reset", "reboot")
+
 
 class SinkFaults(BaseModel):
     """The switches; without arguments all is well.
@@ -26,15 +30,21 @@ class SinkFaults(BaseModel):
     Attributes:
         stall: These run for a moment, have an error, start again, and so on.
         stay_stalled: These have an error, and do not start again.
-        stall_replica: The same as ``stall``, on one replica: ``sink/replica``.
+        stall_replica: The same on one replica: ``sink/replica``.
         flap: These run, have an error, start and run again, more slowly than with ``stall``.
         stuck_starting: These never get beyond starting.
         commit_stall: These stage and do not commit, and say that they run.
         freeze: These say that they run, and do nothing.
-        replica_loss: Replicas that are offline, as ``cluster/replica``: out of memory.
+        replica_loss: Replicas that are offline, as ``cluster/replica``: out of memory. Nobody tells of what ran there.
+        every_replica: These sinks run on all replicas of their cluster. Materialize runs a sink on one, the first, and
+            sources that generate load on all.
+        reset_on_restart: The counters of these begin anew with each start.
+        error: The text of errors, behind the namespace.
+        hint: The hint of errors; empty for none.
         publish_every: Seconds between two reports of the counters.
         starting_seconds: Seconds a start takes.
         broken_seconds: Seconds an error lasts, and with ``flap`` the time between two.
+        tick: Seconds between two moments in the life of sinks.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,9 +57,14 @@ class SinkFaults(BaseModel):
     commit_stall: str = ""
     freeze: str = ""
     replica_loss: str = ""
+    every_replica: str = ""
+    reset_on_restart: str = ""
+    error: str | None = None
+    hint: str | None = None
     publish_every: Seconds = 60.0
     starting_seconds: Seconds = 1.0
     broken_seconds: Seconds = 5.0
+    tick: Annotated[float, Field(gt=0, le=60)] = 0.5
 
     @classmethod
     def parse(cls, values: Mapping[str, object]) -> SinkFaults:
@@ -65,7 +80,7 @@ class SinkFaults(BaseModel):
             name = str(first["loc"][0])
             if first["type"] == "extra_forbidden":
                 raise LocalStackError(
-                    f"there is no fault {name!r} of sinks.", hint=f"Known are: {', '.join(cls.model_fields)}."
+                    f"there is no fault {name!r} of sinks.", hint=f"Known are: {', '.join([*cls.model_fields, *ACTS])}."
                 ) from None
             raise LocalStackError(f"{name}={first['input']}: {first['msg'][0].lower()}{first['msg'][1:]}.") from None
 
@@ -94,6 +109,22 @@ def get_sink_faults(connection: psycopg.Connection[Any]) -> SinkFaults:
     return SinkFaults() if row is None else SinkFaults.parse(row[0])
 
 
+def act_on_sinks(connection: psycopg.Connection[Any], act: str, names: str = "*") -> None:
+    """Let something happen once, at the next tick.
+
+    Args:
+        connection: To the stand-in.
+        act: ``drop`` sinks; ``counters_reset``: counters begin anew; ``reboot``: as when Materialize itself restarts.
+        names: Of which sinks, as in `SinkFaults`.
+
+    Raises:
+        LocalStackError: There is no such act.
+    """
+    if act not in ACTS:
+        raise LocalStackError(f"there is no act {act!r} on sinks.", hint=f"Known are: {', '.join(ACTS)}.")
+    connection.execute("INSERT INTO mz_local.sink_acts (act, names) VALUES (%s, %s)", [act, names])
+
+
 @contextmanager
 def sink_faults(connection: psycopg.Connection[Any], **settings: Any) -> Iterator[SinkFaults]:
     """While inside, these are set beside what was; afterwards, what was set before.
@@ -116,7 +147,7 @@ def adjust_sink_faults(state: State, changes: Mapping[str, object], *, clear: bo
 
     Args:
         state: The stack.
-        changes: Switches by name, as `SinkFaults.parse` takes them.
+        changes: Switches by name, as `SinkFaults.parse` takes them, and acts with the names of sinks.
         clear: Forget first what was set.
 
     Returns:
@@ -129,9 +160,13 @@ def adjust_sink_faults(state: State, changes: Mapping[str, object], *, clear: bo
     try:
         with psycopg.connect(where, autocommit=True, connect_timeout=10) as connection:
             before = SinkFaults() if clear else get_sink_faults(connection)
-            faults = SinkFaults.parse({**before.set_ones(), **changes})
-            if clear or changes:
+            switches = {name: value for name, value in changes.items() if name not in ACTS}
+            faults = SinkFaults.parse({**before.set_ones(), **switches})
+            if clear or switches:
                 set_sink_faults(connection, faults)
+            for name, value in changes.items():
+                if name in ACTS:
+                    act_on_sinks(connection, name, str(value))
     except psycopg.Error as error:
         raise LocalStackError(
             f"Materialize did not take the faults: {error.diag.message_primary or error}. "

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mz_orchestration.local.materialize import ddl, sink_ddl
+from mz_orchestration.local.materialize import ddl, sink_ddl, source_ddl
 from mz_orchestration.local.materialize.copy_grammar import CopyTo, parse_copy
 from mz_orchestration.local.materialize.errors import StatementError, not_supported
 from mz_orchestration.local.materialize.parsing import Parser
@@ -161,6 +161,10 @@ _LISTINGS = {
         "SELECT s.name, s.type, c.name AS cluster, '' AS comment FROM mz_catalog.mz_sinks s"
         " JOIN mz_catalog.mz_clusters c ON c.id = s.cluster_id ORDER BY 1"
     ),
+    "SOURCES": (
+        "SELECT s.name, s.type, c.name AS cluster, '' AS comment FROM mz_catalog.mz_sources s"
+        " JOIN mz_catalog.mz_clusters c ON c.id = s.cluster_id ORDER BY 1"
+    ),
     "MZ_VERSION": "SELECT mz_version() AS mz_version",
 }
 
@@ -192,6 +196,8 @@ def _create(piece: Piece) -> Treatment:
         return Rewrite(do(ddl.create_cluster(parser)), tag="CREATE CLUSTER", fresh="CREATE CLUSTER")
     if parser.accept("SINK"):
         return Rewrite(do(sink_ddl.create_sink(parser)), tag="CREATE SINK", fresh="CREATE SINK")
+    if parser.accept("SOURCE"):
+        return Rewrite(do(source_ddl.create_source(parser)), tag="CREATE SOURCE", fresh="CREATE SOURCE")
     replace = parser.accept("OR", "REPLACE")
     if parser.accept("MATERIALIZED", "VIEW"):
         return Rewrite(do(ddl.create_materialized_view(parser, replace)), tag="CREATE MATERIALIZED VIEW")
@@ -201,7 +207,6 @@ def _create(piece: Piece) -> Treatment:
 
 
 _UNKNOWN_OBJECTS = (
-    ("SOURCE",),
     ("WEBHOOK",),
     ("NETWORK", "POLICY"),
     ("CONTINUAL", "TASK"),
@@ -217,7 +222,7 @@ def _is_source_table(piece: Piece) -> bool:
 def _drop(piece: Piece) -> Treatment:
     parser = Parser(piece)
     parser.expect("DROP")
-    for kind in ("SECRET", "CONNECTION"):
+    for kind in ("SECRET", "CONNECTION", "SINK"):
         if parser.accept(kind):
             return Rewrite(do(ddl.drop_item(parser, kind.lower())), tag=f"DROP {kind}", fresh=f"DROP {kind}")
     if parser.accept("CLUSTER"):
@@ -226,10 +231,8 @@ def _drop(piece: Piece) -> Treatment:
         return Rewrite(do(ddl.drop_cluster(parser)), tag="DROP CLUSTER", fresh="DROP CLUSTER")
     if parser.accept("MATERIALIZED", "VIEW"):
         return Rewrite(do(ddl.drop_materialized_view(parser)), tag="DROP MATERIALIZED VIEW")
-    if parser.accept("SINK"):
-        return Rewrite(do(sink_ddl.drop_sink(parser)), tag="DROP SINK", fresh="DROP SINK")
-    if parser.looks_at("SOURCE"):
-        raise not_supported(piece.text)
+    if parser.accept("SOURCE"):
+        return Rewrite(do(source_ddl.drop_source(parser)), tag="DROP SOURCE", fresh="DROP SOURCE")
     return None
 
 

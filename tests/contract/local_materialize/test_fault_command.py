@@ -34,12 +34,22 @@ def test_what_is_set_is_shown_added_to_and_cleared(fault: Fault) -> None:
     assert fault("materialize", "--clear").output == "materialize: nothing goes wrong on purpose.\n"
 
 
+def test_sinks_have_faults_of_their_own_and_acts_are_not_kept(fault: Fault) -> None:
+    assert fault("sinks").output == "sinks: nothing goes wrong on purpose.\n"
+    assert fault("sinks", "stall=a,b", "publish_every=2").output == "sinks stall=a,b\nsinks publish_every=2.0\n"
+    assert fault("sinks", "freeze=c", "drop=nothing").output.endswith("sinks freeze=c\nsinks publish_every=2.0\n")
+    assert fault("materialize").output == "materialize: nothing goes wrong on purpose.\n"
+    assert fault("sinks", "--clear").output == "sinks: nothing goes wrong on purpose.\n"
+
+
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
         (("materialize", "slow=1"), 1, "there is no fault 'slow' of Materialize. Known are: on_disconnect, "),
         (("materialize", "times=0"), 1, "times=0: input should be greater than or equal to 1. For example: times=1"),
         (("materialize", "slow_rows"), 2, "'slow_rows' has no '='; write NAME=VALUE"),
+        (("sinks", "stal=a"), 1, "there is no fault 'stal' of sinks. Known are: stall, "),
+        (("sinks", "tick=0"), 1, "tick=0: input should be greater than 0"),
         (("cassandra",), 2, "'cassandra' is not"),
     ],
 )

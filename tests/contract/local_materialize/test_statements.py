@@ -272,7 +272,7 @@ def test_an_idle_transaction_is_ended(server: StandIn) -> None:
 @pytest.mark.parametrize(
     "sql",
     [
-        "CREATE SOURCE s FROM LOAD GENERATOR COUNTER",
+        "CREATE SOURCE s FROM LOAD GENERATOR AUCTION",
         "CREATE TABLE t2 FROM SOURCE s (REFERENCE x)",
         "SUBSCRIBE numbers",
         "SUBSCRIBE TO (SELECT 1)",

@@ -68,7 +68,7 @@ def test_a_check_for_monitoring(sinks: Connection, tmp_path: Path) -> None:
     assert done.stdout == "OK - 2 sinks, all well | ok=2 warning=0 critical=0 unknown=0\n"
     assert done.returncode == 0
     assert len(json.loads(state.read_text())["connectors"]) == 2
-    with sink_faults(sinks, stall_replica="watched.orders_kafka/r2"):
+    with sink_faults(sinks, every_replica="*", stall_replica="watched.orders_kafka/r2"):
         until(lambda: "DEGRADED" in run("check", *NAMES).stdout.upper())
         assert run("check", *NAMES).returncode == 1
     with sink_faults(sinks, stay_stalled="watched.orders_kafka"):

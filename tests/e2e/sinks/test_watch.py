@@ -45,7 +45,13 @@ def watching(policy: HealthPolicy = QUICK, **options: Any) -> Watch:
 
 def test_a_look(sinks: Connection) -> None:
     with Looker() as looker:
-        look = looker.look()
+        look = until(
+            lambda: (
+                (found := looker.look())
+                and all(any(each.hydrated for each in sink.replicas) for sink in found.connectors.values())
+                and found
+            )
+        )
         again = looker.look()
     by_name = {each.name: each for each in look.connectors.values()}
     assert set(by_name) == {KAFKA, LAKE}
@@ -53,14 +59,31 @@ def test_a_look(sinks: Connection) -> None:
     assert (kafka.type, kafka.cluster, kafka.status, kafka.commit_interval) == ("kafka", "watched", "running", None)
     assert (lake.type, lake.commit_interval) == ("iceberg", 1.0)
     assert [replica.name for replica in kafka.replicas] == ["r1", "r2"]
-    assert all(replica.hydrated and replica.online for replica in kafka.replicas)
+    assert all(replica.online for replica in kafka.replicas)
+    # A sink runs on one of them.
+    assert [replica.hydrated for replica in kafka.replicas].count(True) == 1
     assert {event.status for event in kafka.events} == {"starting", "running"}
     assert kafka.input == "watched.orders"
     assert kafka.position is not None
     assert kafka.input_position is not None
     assert again.at > look.at
+
+
+def test_a_source(sinks: Connection) -> None:
+    sinks.execute(
+        "CREATE SOURCE watched.counter IN CLUSTER watched FROM LOAD GENERATOR COUNTER (TICK INTERVAL '100ms')"
+    )
+    judge = Judge(QUICK)
     with Looker(kind="source") as looker:
-        assert looker.look().connectors == {}
+        end = time.monotonic() + 15
+        while True:
+            [health] = judge.judge(looker.look()).healths.values()
+            if health.advanced > 3:
+                break
+            assert time.monotonic() < end, health
+            time.sleep(0.2)
+    assert (health.name, health.kind, health.type) == ("watched.counter", "source", "load-generator")
+    assert health.verdict is Verdict.HEALTHY
 
 
 @pytest.mark.parametrize("subscribe", [True, False], ids=["subscribe", "looks"])
