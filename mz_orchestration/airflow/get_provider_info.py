@@ -16,7 +16,8 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "mz-orchestration",
         "name": "Materialize",
-        "description": "Verified exports from Materialize to object stores and Snowflake, and runs of Census syncs.",
+        "description": "Verified exports from Materialize to object stores and Snowflake, runs of Census syncs, and the "
+        "health of streaming sinks.",
         "versions": [__version__],
         "integrations": [
             _integration("Materialize", "https://materialize.com/docs/"),
@@ -32,7 +33,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "sensors": [_modules("Amazon S3", "sensors.s3"), _modules("Materialize", "sensors.sink")],
         "triggers": [
-            _modules("Materialize", "triggers.job", "triggers.sink_health"),
+            _modules("Materialize", "triggers.job", "triggers.sink_health", "triggers.sink_events"),
             _modules("Amazon S3", "triggers.sentinel", "triggers.sentinel_events", "triggers.sentinel_queue"),
         ],
         "transfers": [
@@ -40,6 +41,7 @@ def get_provider_info() -> dict[str, Any]:
             _transfer("Amazon S3", "Snowflake", "export_to_snowflake"),
             _transfer("Materialize", "Snowflake", "materialize_to_snowflake"),
         ],
+        "notifications": [f"{_HOME}.notifications.webhook.MaterializeWebhookNotifier"],
         "connection-types": [
             _connection_type("materialize", "Materialize", "hooks.materialize.MaterializeHook"),
             _connection_type("census", "Census", "hooks.census.CensusHook"),

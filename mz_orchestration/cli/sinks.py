@@ -237,14 +237,19 @@ def _addresses(file: Path | None) -> list[SecretStr]:
         return []
     from pydantic import SecretStr
 
+    from mz_orchestration.webhooks.address import webhook_address
+
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"--webhooks: {file} cannot be read ({type(error).__name__}).") from error
     found = [text for each in lines if (text := each.strip()) and not text.startswith("#")]
-    for number, address in enumerate(found, 1):
-        if not address.startswith(("https://", "http://")):
-            raise ConfigurationError(f"--webhooks: the address in line {number} of {file} is no https:// address.")
     if not found:
         raise ConfigurationError(f"--webhooks: {file} names no address.", hint="Write one a line.")
-    return [SecretStr(each) for each in found]
+    addresses = []
+    for number, each in enumerate(found, 1):
+        try:
+            addresses.append(webhook_address(SecretStr(each)))
+        except ValueError as error:
+            raise ConfigurationError(f"--webhooks: address {number} of {file}: {error}.") from None
+    return addresses

@@ -11,7 +11,7 @@ from typing import Any
 
 from mz_orchestration.pipelines.record import NodeEntry, PipelineRecord, PipelineState
 from mz_orchestration.pipelines.spec import Event
-from mz_orchestration.webhook_texts import clean, cut, defused
+from mz_orchestration.webhooks.texts import clean, cut, defused
 
 _LONGEST_TEXT = 3500
 _TOLD = 5

@@ -9,7 +9,7 @@ from mz_orchestration.flow import Clock
 from mz_orchestration.pipelines.messages import document, events_of
 from mz_orchestration.pipelines.record import PipelineRecord, PipelineState
 from mz_orchestration.pipelines.spec import NotificationsSpec
-from mz_orchestration.webhooks import Delivery, deliver
+from mz_orchestration.webhooks.delivery import Delivery, deliver
 
 
 def notify(

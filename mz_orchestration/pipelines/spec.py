@@ -10,13 +10,10 @@ from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    AnyHttpUrl,
     BaseModel,
     ConfigDict,
     Field,
     SecretStr,
-    TypeAdapter,
-    ValidationError,
 )
 
 from mz_orchestration.exports.spec import CsvOptions
@@ -26,9 +23,9 @@ from mz_orchestration.pipelines.units import Duration, Share
 from mz_orchestration.snowflake.schema import Layout, SchemaChanges
 from mz_orchestration.snowflake.spec import Checks as ColumnChecks
 from mz_orchestration.snowflake.spec import Clear, Strategy
+from mz_orchestration.webhooks.address import webhook_address
 
 _strict = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-_url = TypeAdapter(AnyHttpUrl)
 
 
 def _a_name(value: str) -> str:
@@ -37,17 +34,8 @@ def _a_name(value: str) -> str:
     return value
 
 
-def _an_address(value: SecretStr) -> SecretStr:
-    try:
-        _url.validate_python(value.get_secret_value())
-    except ValidationError:
-        # The address itself lets whoever reads it post: it is not shown.
-        raise ValueError("this is not an http(s) address") from None
-    return value
-
-
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_a_name)]
-Address = Annotated[SecretStr, AfterValidator(_an_address)]
+Address = Annotated[SecretStr, AfterValidator(webhook_address)]
 Event = Literal["failure", "recovery", "success"]
 
 

@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from mz_orchestration.flow import Clock
 from mz_orchestration.sinks.alerts import Alert
-from mz_orchestration.webhook_texts import clean, defused
-from mz_orchestration.webhooks import Delivery, deliver
+from mz_orchestration.webhooks.delivery import Delivery, deliver
+from mz_orchestration.webhooks.texts import clean, defused
 
 _MOST = 50
 

@@ -7,9 +7,10 @@ process to go on with.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from mz_orchestration import flow
 from mz_orchestration.errors import ConfigurationError, MzOrchestrationError
@@ -31,6 +32,11 @@ _VERSION = 1
 _BREATH = 1.0
 # Seconds before the next attempt to subscribe or to look.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+# Seconds that closing waits for a call; a wait for changes takes two at most.
+_CLOSES_WITHIN = 5.0
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +141,8 @@ class Watch:
         self._looked: float | None = None
         self._failures = 0
         self._subscribe_at = 0.0
+        # A call that was left alone on an event loop goes on in its thread for a while.
+        self._busy = threading.Lock()
 
     def __enter__(self) -> Watch:
         return self
@@ -143,9 +151,14 @@ class Watch:
         self.close()
 
     def close(self) -> None:
-        """End the sessions; never raises."""
-        self._unsubscribe()
-        self._looker.close()
+        """End the sessions, after whatever a thread still does with them; never raises."""
+        free = self._busy.acquire(timeout=_CLOSES_WITHIN)
+        try:
+            self._unsubscribe()
+            self._looker.close()
+        finally:
+            if free:
+                self._busy.release()
 
     def steps(self) -> Iterator[Step]:
         """Look again and again, in this thread; without end."""
@@ -165,17 +178,28 @@ class Watch:
         Raises:
             MzOrchestrationError: An error that no retry can help.
         """
+        look = yield from self.look_flow()
+        return Step({}, (), look) if isinstance(look, MzOrchestrationError) else self.judge.judge(look)
+
+    def look_flow(self) -> Flow[Look | MzOrchestrationError]:
+        """Wait until it is time for a look, and look; for those who judge elsewhere.
+
+        Errors that may pass are returned, and the next one tries again.
+
+        Raises:
+            MzOrchestrationError: An error that no retry can help.
+        """
         yield from self._until_due()
         self._looked = self._clock.monotonic()
         try:
-            look = yield from flow.call(self._looker.look)
+            look = yield from flow.call(self._alone, self._looker.look)
         except MzOrchestrationError as error:
             if not error.retryable:
                 raise
             self._failures += 1
-            return Step({}, (), error)
+            return error
         self._failures = 0
-        return self.judge.judge(look)
+        return look
 
     def _until_due(self) -> Flow[None]:
         if self._looked is None:
@@ -200,9 +224,9 @@ class Watch:
             if self._subscription is None:
                 self._subscription = yield from flow.call(Subscription, self._config, kind=self._kind)
                 # What is there has been looked at, or will be at the next look.
-                yield from flow.call(self._subscription.wait, min(left, _BREATH))
+                yield from flow.call(self._alone, self._subscription.wait, min(left, _BREATH))
                 return False
-            changed: bool = yield from flow.call(self._subscription.wait, left)
+            changed: bool = yield from flow.call(self._alone, self._subscription.wait, left)
             return changed
         except MzOrchestrationError as error:
             # Looks go on without it, and say what is wrong if they cannot.
@@ -210,6 +234,10 @@ class Watch:
             self._unsubscribe()
             self._subscribe_at = self._clock.monotonic() + _LONGEST_PAUSE / 3
             return False
+
+    def _alone(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._busy:
+            return function(*args, **kwargs)
 
     def _unsubscribe(self) -> None:
         subscription, self._subscription = self._subscription, None

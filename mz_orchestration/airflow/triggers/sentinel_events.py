@@ -1,36 +1,18 @@
-"""The asset watcher that polls: an event for every export below a folder whose sentinel is removed.
-
-On Airflow 3.3 what was seen is kept in the state stores of the watched assets, and only once the events before it are
-stored: a triggerer that dies in between tells of an export twice, never not at all. The listings reach the trigger
-through Airflow's shared streams, for those, and only those, tell when events were stored.
-"""
+"""The asset watcher that polls: an event for every export below a folder whose sentinel is removed."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncGenerator, AsyncIterator, Hashable
-from contextlib import aclosing
-from datetime import UTC, datetime
-from functools import partial
-from hashlib import blake2b
+import logging
 from typing import Any
 
-from airflow.triggers.base import BaseEventTrigger, TriggerEvent
-
-from mz_orchestration.airflow.triggers.looks import (
-    TELLS_WHEN_STORED,
-    Look,
-    LookProducer,
-    pause_after,
-    positive_seconds,
-    watched_folder,
-)
-from mz_orchestration.errors import ConfigurationError
+from mz_orchestration.airflow.triggers.folder import FolderProducer, Listing, watched_folder
+from mz_orchestration.airflow.triggers.looks import LookingEventTrigger, positive_seconds
 from mz_orchestration.exports.watch.arrivals import ArrivalPolicy, Arrivals
-from mz_orchestration.flow import in_daemon_thread
+
+log = logging.getLogger(__name__)
 
 
-class SentinelRemovedEventTrigger(BaseEventTrigger):
+class SentinelRemovedEventTrigger(LookingEventTrigger):
     """
     Watch a folder for exports that complete: the trigger of an ``AssetWatcher``.
 
@@ -113,105 +95,49 @@ class SentinelRemovedEventTrigger(BaseEventTrigger):
             "abandoned_after": self.abandoned_after,
         }
 
-    def shared_stream_key(self) -> Hashable | None:
-        """Return a key of its own: the stream is not for sharing, but for learning when events were stored."""
-        if not TELLS_WHEN_STORED:
-            return None
-        classpath, kwargs = self.serialize()
-        return classpath, json.dumps(kwargs, sort_keys=True)
+    @property
+    def watched(self) -> str:
+        """The folder, and what is required below."""
+        return f"{watched_folder(self.folder, self.export)} {self.require}"
 
-    @classmethod
-    def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> LookProducer:
+    def producer(self) -> FolderProducer:
         """Return what lists the folder."""
-        return cls(**kwargs)._producer()
+        return FolderProducer(watched_folder(self.folder, self.export), self.aws_conn_id, self.poll_interval)
 
-    async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncGenerator[TriggerEvent]:
+    def seen(self, kept: dict[str, Any] | None) -> SeenExports:
         """
-        Tell of the exports that have completed by each look.
+        Return what was seen of exports.
 
-        :param shared_stream: looks, and None when one before was stored.
+        :param kept: the watermark of an earlier triggerer; None without.
         """
-        try:
-            arrivals = await self._arrivals()
-        except Exception as error:
-            await pause_after(error, self.folder)
-            raise
-        newest: dict[str, Any] | None = None
-        unsaved: list[tuple[Look, dict[str, Any]]] = []
-        async for look in shared_stream:
-            if look is not None:
-                found = await in_daemon_thread(partial(arrivals.look, look.objects, look.at, look.took))
-                watermark = arrivals.watermark
-                look.changed = watermark != newest
-                for arrival in found:
-                    self.log.info("The export to %s is complete, files: %d.", arrival.folder, arrival.files)
-                    yield TriggerEvent(arrival.to_payload())  # type: ignore[no-untyped-call]
-                if look.changed:
-                    newest = watermark
-                    unsaved.append((look, watermark))
-            stored = sum(each.stored for each, _ in unsaved)
-            if stored and await self._save(unsaved[stored - 1][1]):
-                del unsaved[:stored]
-
-    async def run(self) -> AsyncGenerator[TriggerEvent]:
-        """Do the same where there are no shared streams, which is before Airflow 3.3."""
-        async with (
-            aclosing(self._producer().open_stream()) as looks,
-            aclosing(_stored_by_the_next(looks)) as stream,
-            aclosing(self.filter_shared_stream(stream)) as events,
-        ):
-            async for event in events:
-                yield event
+        return SeenExports(Arrivals(watched_folder(self.folder, self.export), self._policy(), kept))
 
     def _policy(self) -> ArrivalPolicy:
         return ArrivalPolicy(self.require, self.settle, self.abandoned_after)
 
-    def _producer(self) -> LookProducer:
-        return LookProducer(watched_folder(self.folder, self.export), self.aws_conn_id, self.poll_interval)
 
-    # The watermark: every watched asset has a state store of its own, and any of them may leave.
+class SeenExports:
+    """
+    Which exports have completed.
 
-    async def _arrivals(self) -> Arrivals:
-        folder = watched_folder(self.folder, self.export)
-        found = [value for each in self._stores() if isinstance(value := await each.aget(self._state_key), dict)]
-        newest = max(found, key=lambda value: str(value.get("saved_at")), default=None)
-        if newest is not None:
-            try:
-                return Arrivals(folder, self._policy(), newest.get("watermark"))
-            except ConfigurationError as error:
-                self.log.error("%s Exports that completed meanwhile are not told of.", error)
-        self.log.info("Watching %s from now on.", folder)
-        return Arrivals(folder, self._policy())
+    :param arrivals: tells, listing by listing.
+    """
 
-    async def _save(self, watermark: dict[str, Any]) -> bool:
-        value = {"saved_at": datetime.now(UTC).isoformat(), "watermark": watermark}
-        try:
-            for each in self._stores():
-                await each.aset(self._state_key, value)
-        except Exception:
-            self.log.exception("What was seen could not be kept; the next look tries again.")
-            return False
-        return True
-
-    def _stores(self) -> list[Any]:
-        accessors = getattr(self, "asset_state_store", None)
-        if accessors is None:
-            return []
-        # Of several watched assets the names are not told otherwise.
-        by_name = getattr(accessors, "_by_name", {})
-        return list(by_name.values()) or [accessors]
+    def __init__(self, arrivals: Arrivals) -> None:
+        self._arrivals = arrivals
 
     @property
-    def _state_key(self) -> str:
-        watched = f"{watched_folder(self.folder, self.export)} {self.require}"
-        return f"mz_orchestration.arrivals.{blake2b(watched.encode(), digest_size=8).hexdigest()}"
+    def kept(self) -> dict[str, Any]:
+        """The watermark."""
+        return self._arrivals.watermark
 
+    def events(self, found: Listing) -> list[dict[str, Any]]:
+        """
+        Return the payloads of the exports that have completed.
 
-async def _stored_by_the_next(looks: AsyncIterator[tuple[Look | None, Any]]) -> AsyncGenerator[Look | None]:
-    """Take a look's events for stored when the next look comes: nobody tells, and they are within a second or two."""
-    before: Look | None = None
-    async for look, _ in looks:
-        if before is not None:
-            before.stored = True
-        yield look
-        before = look
+        :param found: what lies below the folder.
+        """
+        arrived = self._arrivals.look(found.objects, found.at, found.took)
+        for each in arrived:
+            log.info("The export to %s is complete, files: %d.", each.folder, each.files)
+        return [each.to_payload() for each in arrived]

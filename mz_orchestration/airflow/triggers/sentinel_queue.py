@@ -20,13 +20,12 @@ from urllib.parse import urlsplit
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from mz_orchestration.airflow.connections import aresolve
+from mz_orchestration.airflow.triggers.folder import open_store, watched_folder
 from mz_orchestration.airflow.triggers.looks import (
     TELLS_WHEN_STORED,
     SharedStreamProducer,
-    open_store,
     pause_after,
     positive_seconds,
-    watched_folder,
 )
 from mz_orchestration.errors import ConfigurationError, MzOrchestrationError, UnavailableError
 from mz_orchestration.exports.watch.arrival import Arrival, judge_path

@@ -8,7 +8,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,12 @@ class Standalone(LocalAirflow):
     Args:
         folder: An empty one.
         stack: The systems its connections lead to.
+        more: Variables beside those of the stack.
     """
 
-    def __init__(self, folder: Path, stack: LocalStack) -> None:
+    def __init__(self, folder: Path, stack: LocalStack, more: Mapping[str, str] | None = None) -> None:
         (folder / "dags").mkdir()
-        super().__init__(folder / "airflow", folder / "dags", stack.environment, SETTINGS)
+        super().__init__(folder / "airflow", folder / "dags", {**stack.environment, **(more or {})}, SETTINGS)
         self._triggerer: subprocess.Popen[bytes] | None = None
         self._headers: dict[str, str] = {}
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -15,6 +16,7 @@ from pydantic import SecretStr
 
 from mz_orchestration.exports.export import run_export
 from mz_orchestration.exports.spec import export_spec
+from mz_orchestration.local.materialize.sink_faults import sink_faults
 from mz_orchestration.local.stack import LocalStack
 from mz_orchestration.materialize.connection import MaterializeConfig
 from mz_orchestration.objectstore.client import ObjectStore, ObjectStoreConfig
@@ -27,6 +29,7 @@ from .standalone import CONSOLE, Standalone
 BASE = "s3://mz-exports/standalone/"
 EXAMPLES = Path(__file__).parents[3] / "dags"
 EVENT_DRIVEN = "materialize_event_driven"
+SINK_WATCH = "materialize_sink_watch"
 Query = Callable[[str], list[dict[str, Any]]]
 
 DAG = """
@@ -81,13 +84,17 @@ with DAG("cleared", schedule=None, default_args={"object": "shop.customers", "co
 
 
 @pytest.fixture(scope="module")
-def airflow(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
+def airflow(stack: LocalStack, webhook: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
     """One for all tests of this file, with a DAG whose COPY is held by the triggerer and one that holds it itself."""
-    with Standalone(tmp_path_factory.mktemp("standalone"), stack) as standalone:
+    told = {"AIRFLOW_CONN_MATERIALIZE_WEBHOOK": f"http://:{quote(webhook.url, safe='')}@webhook"}
+    with Standalone(tmp_path_factory.mktemp("standalone"), stack, told) as standalone:
         dags = {"deferred": True, "in_worker": False}
         # What is complete at the watcher's first look is not its business.
         watched_export("before the watcher", stack)
         standalone.write_dag(EVENT_DRIVEN, (EXAMPLES / f"{EVENT_DRIVEN}.py").read_text())
+        sink_watch = (EXAMPLES / f"{SINK_WATCH}.py").read_text()
+        hurry = "debounce=1, recover_after=1, poll_interval=2, sinks=['watched.orders_kafka']"
+        standalone.write_dag(SINK_WATCH, sink_watch.replace("debounce=30, recover_after=60", hurry))
         for dag_id, deferrable in dags.items():
             standalone.write_dag(dag_id, DAG.replace("DAG_ID", dag_id).replace("DEFERRABLE", str(deferrable)))
         standalone.write_dag("cleared", CLEARED)
@@ -116,6 +123,13 @@ def copies(materialize: psycopg.Connection[Any], name: str) -> Callable[[], int]
         return int(row[0]) if row else 0
 
     return count
+
+
+def kept(airflow: Standalone, asset: str) -> bool:
+    """Whether a watcher has kept something."""
+    with closing(sqlite3.connect(f"file:{airflow.home}/airflow.db?mode=ro", uri=True)) as database:
+        statement = "SELECT count(*) FROM asset_state_store JOIN asset ON asset.id = asset_id WHERE asset.name = ?"
+        return bool(database.execute(statement, [asset]).fetchone()[0])
 
 
 def record(store: ObjectStore, name: str) -> RunRecord:
@@ -226,8 +240,7 @@ def test_each_export_starts_one_run_though_the_triggerer_is_killed(
         return [run["state"] for run in airflow.get(f"/dags/{EVENT_DRIVEN}/dagRuns")["dag_runs"]]
 
     def has_looked() -> bool:
-        with closing(sqlite3.connect(f"file:{airflow.home}/airflow.db?mode=ro", uri=True)) as database:
-            return bool(database.execute("SELECT count(*) FROM asset_state_store").fetchone()[0])
+        return kept(airflow, "order_totals_export")
 
     airflow.until(has_looked, "first look of the watcher")
     before = len(states())
@@ -239,5 +252,30 @@ def test_each_export_starts_one_run_though_the_triggerer_is_killed(
     airflow.start_triggerer()
     airflow.until(lambda: states() == ["success"] * (before + 2), "second run")
     events = airflow.get("/assets/events?limit=100")["asset_events"]
-    told = [event["extra"]["payload"]["id"] for event in events if "payload" in event["extra"]]
+    told = [event["extra"]["payload"]["id"] for event in events if "manifest" in event["extra"].get("payload", {})]
     assert len(set(told)) == len(told) == before + 2
+
+
+def test_a_sink_that_stalls_and_is_healed_starts_a_run_each_though_the_triggerer_is_killed(
+    airflow: Standalone, sinks: psycopg.Connection[Any], webhook: Any
+) -> None:
+    """The example that watches sinks; its webhook is told by the notifier."""
+
+    def states() -> list[str]:
+        runs = airflow.get(f"/dags/{SINK_WATCH}/dagRuns?order_by=run_after")["dag_runs"]
+        return [run["state"] for run in runs]
+
+    airflow.until(lambda: kept(airflow, "materialize_sink_health"), "first look of the watcher")
+    assert states() == []
+    with sink_faults(sinks, stay_stalled="watched.orders_kafka"):
+        airflow.until(lambda: states() == ["failed"], "run for the stall")
+        airflow.kill_triggerer()
+    airflow.start_triggerer()
+    airflow.until(lambda: states() == ["failed", "success"], "run for the recovery")
+    airflow.until(lambda: len(webhook.told) == 2, "messages")
+    stalled, well = webhook.told
+    assert "watched.orders_kafka is stalled since" in stalled["text"]
+    assert "Materialize cannot reach the brokers" in stalled["text"]
+    assert (stalled["dag_id"], stalled["task_id"]) == (SINK_WATCH, "look_at_events")
+    assert [each["event"] for each in (*stalled["sinks"], *well["sinks"])] == ["problem", "recovery"]
+    assert well["text"] == "sink watched.orders_kafka is well again (healthy)."

@@ -6,10 +6,8 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -104,51 +102,23 @@ def test_an_explanation(sinks: Connection) -> None:
     assert "Did you mean 'orders_kafka'?" in done.stderr
 
 
-class Hook:
-    """A webhook that keeps what it is told."""
-
-    def __init__(self) -> None:
-        told: list[dict[str, Any]] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Nothing."""
-
-        self.told = told
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    @property
-    def events(self) -> list[tuple[str, str]]:
-        return [(alert["event"], alert["verdict"]) for message in self.told for alert in message["alerts"]]
+def events(webhook: Any) -> list[tuple[str, str]]:
+    return [(alert["event"], alert["verdict"]) for message in webhook.told for alert in message["alerts"]]
 
 
-@pytest.fixture
-def hook() -> Iterator[Hook]:
-    made = Hook()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-
-
-def test_watching_tells_webhooks_of_problems_and_recoveries(sinks: Connection, hook: Hook, tmp_path: Path) -> None:
+def test_watching_tells_webhooks_of_problems_and_recoveries(sinks: Connection, webhook: Any, tmp_path: Path) -> None:
     addresses = tmp_path / "webhooks"
-    addresses.write_text(f"# ours\nhttp://127.0.0.1:{hook.server.server_port}/secret-path\n")
+    addresses.write_text(f"# ours\n{webhook.url}\n")
     with running(
         "watch", *NAMES, "--every", "1", "--webhooks", addresses, "--debounce", "1", "--recover-after", "1", "--json"
     ) as process:
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["verdict"] == "healthy"
         with sink_faults(sinks, stay_stalled="watched.orders_kafka"):
-            until(lambda: hook.events == [("problem", "stalled")])
-        until(lambda: len(hook.events) == 2)
-        assert hook.events[1][0] == "recovery"
-        assert "watched.orders_kafka is stalled since" in hook.told[0]["text"]
+            until(lambda: events(webhook) == [("problem", "stalled")])
+        until(lambda: len(events(webhook)) == 2)
+        assert events(webhook)[1][0] == "recovery"
+        assert "watched.orders_kafka is stalled since" in webhook.told[0]["text"]
         process.send_signal(signal.SIGTERM)
         rest, errors = process.communicate(timeout=20)
     assert '"verdict": "stalled"' in rest

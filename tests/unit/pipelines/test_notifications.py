@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mz_orchestration.pipelines.messages import document, events_of
 from mz_orchestration.pipelines.record import NodeEntry, NodeState, PipelineRecord, PipelineState
-from mz_orchestration.webhook_texts import clean, defused
+from mz_orchestration.webhooks.texts import clean, defused
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 

@@ -1,0 +1,1 @@
+"""Webhooks: their addresses, what may be said to them, and the requests."""
