@@ -16,8 +16,8 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "mz-orchestration",
         "name": "Materialize",
-        "description": "Verified exports from Materialize to object stores and Snowflake, runs of Census syncs, and the "
-        "health of streaming sinks.",
+        "description": "Verified exports from Materialize to object stores and Snowflake, runs of Census syncs, and "
+        "the health of streaming sinks.",
         "versions": [__version__],
         "integrations": [
             _integration("Materialize", "https://materialize.com/docs/"),

@@ -223,9 +223,9 @@ class Watch:
         try:
             if self._subscription is None:
                 self._subscription = yield from flow.call(Subscription, self._config, kind=self._kind)
-                # What is there has been looked at, or will be at the next look.
                 yield from flow.call(self._alone, self._subscription.wait, min(left, _BREATH))
-                return False
+                # What has changed since the last look is in its snapshot, and cannot be told from the rest.
+                return True
             changed: bool = yield from flow.call(self._alone, self._subscription.wait, left)
             return changed
         except MzOrchestrationError as error:
