@@ -136,11 +136,14 @@ def seed(
     seed_number: Annotated[
         int, typer.Option("--seed", min=0, max=2**31 - 1, help="The same number makes the same data.")
     ] = 1,
+    sinks: Annotated[
+        bool, typer.Option("--sinks", help="Also create streaming sinks to watch, on the cluster sinks.")
+    ] = False,
 ) -> None:
     """Fill schema shop in Materialize with customers, orders, order lines and payments, replacing what is there."""
     import time
 
-    from mz_orchestration.local.seed import seed_shop
+    from mz_orchestration.local.seed import seed_shop, seed_sinks
     from mz_orchestration.local.stack import running
 
     with _plain_errors():
@@ -152,6 +155,8 @@ def seed(
 
         typer.echo(f"Making {rows:,} order lines from seed {seed_number} …")
         seed_shop(state, rows=rows, seed=seed_number, report=say)
+        if sinks:
+            seed_sinks(state)
         typer.echo(f"Done in {time.monotonic() - begun:.1f} s.")
 
 
@@ -207,7 +212,7 @@ def _beside_the_stack(dir: Path, port_base: int, rows: int) -> Iterator[dict[str
     """The variables of a stack that is up, or is started and stopped here, however this ends."""
     from mz_orchestration.local.environment import environment
     from mz_orchestration.local.errors import NotRunning
-    from mz_orchestration.local.seed import seed_shop
+    from mz_orchestration.local.seed import seed_shop, seed_sinks
     from mz_orchestration.local.stack import running, start_detached, stop
 
     def terminated(number: int, frame: object) -> None:
@@ -224,6 +229,7 @@ def _beside_the_stack(dir: Path, port_base: int, rows: int) -> Iterator[dict[str
                 state = start_detached(dir, port_base=port_base)
                 started = True
                 seed_shop(state, rows=rows, seed=1, report=lambda relation, count, seconds: None)
+                seed_sinks(state)
             yield environment(state)
         except KeyboardInterrupt:
             typer.echo("Stopped.")

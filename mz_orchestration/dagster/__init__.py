@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mz_orchestration.dagster.components.discovery import MaterializeDiscoveryComponent
     from mz_orchestration.dagster.components.export import MaterializeExportComponent
     from mz_orchestration.dagster.components.pipeline import MaterializePipelineComponent
+    from mz_orchestration.dagster.components.sinks import MaterializeSinksComponent
     from mz_orchestration.dagster.pipelines import build_pipeline_assets
     from mz_orchestration.dagster.resources import (
         BoundResources,
@@ -55,6 +56,7 @@ __all__ = [
     "MaterializeExportComponent",
     "MaterializePipelineComponent",
     "MaterializeResource",
+    "MaterializeSinksComponent",
     "ObjectProps",
     "ObjectStoreResource",
     "OneOffExport",
@@ -88,6 +90,7 @@ _HOMES = {
     "MaterializeExportComponent": "components.export",
     "MaterializePipelineComponent": "components.pipeline",
     "MaterializeResource": "resources",
+    "MaterializeSinksComponent": "components.sinks",
     "ObjectProps": "translator",
     "ObjectStoreResource": "resources",
     "OneOffExport": "assets.one_off",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mz_orchestration.local.environment import MATERIALIZE_DATABASE, MATERIALIZE_USER
 from mz_orchestration.local.errors import LocalStackError
-from mz_orchestration.local.seed_statements import ORDER_TOTALS, TABLES, Sizes, inserts
+from mz_orchestration.local.seed_statements import ORDER_TOTALS, SINK_CLUSTER, SINKS, TABLES, Sizes, inserts
 from mz_orchestration.local.state import HOST, State
 
 if TYPE_CHECKING:
@@ -33,6 +34,29 @@ def seed_shop(state: State, *, rows: int, seed: int, report: Report) -> dict[str
     Raises:
         LocalStackError: Materialize does not run here, or refused.
     """
+    with _connected(state) as connection:
+        return fill(connection, rows=rows, seed=seed, report=report)
+
+
+def seed_sinks(state: State) -> None:
+    """Create what is missing of two streaming sinks of the shop, on a cluster of their own.
+
+    Nothing leaves the machine: sinks of the local Materialize only count what they would write.
+
+    Args:
+        state: A running stack with the shop's data.
+
+    Raises:
+        LocalStackError: Materialize does not run here, or refused.
+    """
+    with _connected(state) as connection:
+        there = connection.execute("SELECT name FROM mz_clusters WHERE name = 'sinks'").fetchone()
+        for statement in SINKS if there else (SINK_CLUSTER, *SINKS):
+            connection.execute(statement)
+
+
+@contextmanager
+def _connected(state: State) -> Iterator[psycopg.Connection]:
     import psycopg
 
     if "materialize" not in state.servers:
@@ -49,7 +73,7 @@ def seed_shop(state: State, *, rows: int, seed: int, report: Report) -> dict[str
             prepare_threshold=None,
             connect_timeout=20,
         ) as connection:
-            return fill(connection, rows=rows, seed=seed, report=report)
+            yield connection
     except psycopg.Error as error:
         raise LocalStackError(
             f"seeding failed: {error.diag.message_primary or error}. Its log: {state.servers['materialize'].log}"

@@ -104,6 +104,23 @@ ORDER_TOTALS: LiteralString = """
         SELECT order_id, sum(amount)::numeric(14, 2) AS paid FROM shop.payments GROUP BY order_id
     ) AS p ON p.order_id = o.id"""
 
+SINK_CLUSTER: LiteralString = "CREATE CLUSTER sinks (SIZE '25cc', REPLICATION FACTOR 1)"
+
+# A counter that never rests, for sinks that have something to do.
+SINKS: tuple[LiteralString, ...] = (
+    "CREATE SOURCE IF NOT EXISTS shop.clicks IN CLUSTER sinks FROM LOAD GENERATOR COUNTER (TICK INTERVAL '100ms')",
+    "CREATE CONNECTION IF NOT EXISTS shop.kafka TO KAFKA (BROKER 'redpanda:9092') WITH (VALIDATE = false)",
+    "CREATE CONNECTION IF NOT EXISTS shop.lake TO ICEBERG CATALOG"
+    " (CATALOG TYPE = 's3tablesrest', URL = 'https://s3tables.eu-west-1.amazonaws.com/iceberg')",
+    "CREATE SINK IF NOT EXISTS shop.orders_sink IN CLUSTER sinks FROM shop.orders"
+    " INTO KAFKA CONNECTION shop.kafka (TOPIC 'orders') KEY (id) FORMAT JSON ENVELOPE UPSERT",
+    "CREATE SINK IF NOT EXISTS shop.clicks_sink IN CLUSTER sinks FROM shop.clicks"
+    " INTO KAFKA CONNECTION shop.kafka (TOPIC 'clicks') FORMAT JSON ENVELOPE DEBEZIUM",
+    "CREATE SINK IF NOT EXISTS shop.totals_lake IN CLUSTER sinks FROM shop.order_totals"
+    " INTO ICEBERG CATALOG CONNECTION shop.lake (NAMESPACE = 'shop', TABLE = 'totals')"
+    " USING AWS CONNECTION local_s3 KEY (order_id) NOT ENFORCED MODE UPSERT WITH (COMMIT INTERVAL = '60s')",
+)
+
 _CUSTOMERS: LiteralString = """
     INSERT INTO shop.customers
     SELECT

@@ -13,28 +13,33 @@ class HealthPolicy(BaseModel):
     """How long what may last before it counts; all in seconds.
 
     Materialize publishes statistics every 60 s, so whatever rests on them needs some of these periods.
-
-    Attributes:
-        starting_after: ``starting`` for longer is too long: the guide says a few minutes.
-        hydrating_after: Reading the snapshot without any progress for longer is too long.
-        commit_after: Staging for longer, without any commit, is not committing. The commit interval comes on top.
-        stuck_after: Standing still for longer, while what it reads goes on, is not moving. The commit interval comes
-            on top.
-        offline_after: A replica that is down for longer counts as down, and not as one that restarts.
-        idle_after: Without a commit for longer, a connector that keeps up is idle.
-        flap_window: How far back errors are counted.
-        flap_count: So many errors in that time are flapping.
-        flap_settle: Running for longer, and for longer than it used to, ends that.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    starting_after: Seconds = 300.0
-    hydrating_after: Seconds = 3600.0
-    commit_after: Seconds = 180.0
-    stuck_after: Seconds = 180.0
-    offline_after: Seconds = 60.0
-    idle_after: Seconds = 300.0
-    flap_window: Seconds = 600.0
-    flap_count: int = Field(default=3, ge=2, le=20)
-    flap_settle: Seconds = 120.0
+    starting_after: Seconds = Field(
+        default=300.0, description="'starting' for longer is too long: the guide says a few minutes."
+    )
+    hydrating_after: Seconds = Field(
+        default=3600.0, description="Reading the snapshot without any progress for longer is too long."
+    )
+    commit_after: Seconds = Field(
+        default=180.0,
+        description="Staging for longer, without any commit, is not committing. The commit interval comes on top.",
+    )
+    stuck_after: Seconds = Field(
+        default=180.0,
+        description="Standing still for longer, while what it reads goes on, is not moving. The commit interval comes "
+        "on top.",
+    )
+    offline_after: Seconds = Field(
+        default=60.0, description="A replica that is down for longer counts as down, and not as one that restarts."
+    )
+    idle_after: Seconds = Field(
+        default=300.0, description="Without a commit for longer, a connector that keeps up is idle."
+    )
+    flap_window: Seconds = Field(default=600.0, description="How far back errors are counted.")
+    flap_count: int = Field(default=3, ge=2, le=20, description="So many errors in that time are flapping.")
+    flap_settle: Seconds = Field(
+        default=120.0, description="Running for longer, and for longer than it used to, ends that."
+    )

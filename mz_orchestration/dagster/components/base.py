@@ -1,11 +1,10 @@
-"""What components of pipelines have in common: attributes, where their errors point, and the definitions."""
+"""What components of pipelines have in common: their attributes and definitions."""
 
 from __future__ import annotations
 
-import functools
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 from dagster import (
     AssetChecksDefinition,
@@ -13,22 +12,20 @@ from dagster import (
     AssetsDefinition,
     AssetSpec,
     AutomationCondition,
-    Component,
     ComponentLoadContext,
     ConfigurableResource,
     Definitions,
     FreshnessPolicy,
     PartitionsDefinition,
-    ResolutionContext,
-    Resolvable,
     SensorDefinition,
 )
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, create_model
+from pydantic import Field
 
 from mz_orchestration.dagster.assets.attributes import without_waiting_for_objects
-from mz_orchestration.dagster.components.compat import Model, TranslationFn, derive_model_type, resolve_fields_of
+from mz_orchestration.dagster.components.attributes import AttributesComponent
+from mz_orchestration.dagster.components.compat import TranslationFn
 from mz_orchestration.dagster.components.models import DagsterAttributes, Entry, Schedule
-from mz_orchestration.dagster.components.places import FindingsError, Source
+from mz_orchestration.dagster.components.places import FindingsError
 from mz_orchestration.dagster.components.translation import ComponentTranslator
 from mz_orchestration.dagster.pipelines import plan_assets, plan_specs
 from mz_orchestration.dagster.resources import (
@@ -46,7 +43,7 @@ from mz_orchestration.dagster.translator import (
     RetentionProps,
 )
 from mz_orchestration.errors import ConfigurationError
-from mz_orchestration.pipelines.document import Finding, Place
+from mz_orchestration.pipelines.document import Place
 
 if TYPE_CHECKING:
     from mz_orchestration.dagster.components.reading import Attribute
@@ -60,13 +57,11 @@ _SYSTEMS: dict[str, type[ConfigurableResource[Any]]] = {
 }
 
 
-class PlanComponent(Component, Resolvable, Model):
+class PlanComponent(AttributesComponent):
     """A component whose assets are those of a pipeline.
 
     Override `get_asset_spec` to change what an asset is like, and `build_assets` to change what makes it.
     """
-
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     materialize: MaterializeResource | None = Field(
         default=None,
@@ -126,8 +121,6 @@ class PlanComponent(Component, Resolvable, Model):
         "by hand. It tells of each that has completed, and has it loaded.",
     )
 
-    _source: Source = PrivateAttr(default_factory=Source)
-
     @classmethod
     def attributes(cls) -> Mapping[str, Attribute]:
         """How the fields stand in YAML; not until a component is used, so that importing it costs little."""
@@ -143,43 +136,6 @@ class PlanComponent(Component, Resolvable, Model):
             "pool": reading.plain(str | None),
             "completion_sensor": reading.plain(bool),
         }
-
-    @classmethod
-    def model(cls) -> type[BaseModel]:
-        """What may stand in YAML."""
-        return _yaml_of(cls)
-
-    @classmethod
-    def resolve_from_model(cls, context: ResolutionContext, model: BaseModel) -> Self:
-        """The component that attributes describe.
-
-        Args:
-            context: Where they stand, and what templates see.
-            model: The attributes.
-
-        Raises:
-            ConfigurationError: Something is wrong with them: every finding, with its line.
-        """
-        source, attributes = Source(context.source_position_tree), cls.attributes()
-        fields, findings = dict[str, Any](), list[Finding]()
-        for name in model.model_fields_set & attributes.keys():
-            try:
-                value = getattr(model, name)
-                # As it is where a component is made from a dictionary in which there is nothing.
-                fields[name] = (
-                    attributes[name].read(context.at_path(name), value, source) if value is not None else None
-                )
-            except FindingsError as error:
-                findings += error.findings
-        if findings:
-            raise source.refused(findings) from None
-        fields |= resolve_fields_of(_added_to(cls), context, model)
-        try:
-            component = cls(**fields)
-        except ValidationError as error:
-            raise source.refused(source.findings(error)) from None
-        component._source = source
-        return component
 
     @abstractmethod
     def plan(self, context: ComponentLoadContext) -> Plan:
@@ -305,34 +261,3 @@ class PlanComponent(Component, Resolvable, Model):
         if self.resources == "environment":
             given = {name: given[name] or model() for name, model in _SYSTEMS.items()}
         return BoundResources(**given)
-
-    def _placed(self, error: ConfigurationError) -> ConfigurationError:
-        """An error with the file and line of the attribute that it is about."""
-        field, _, text = error.message.partition(": ")
-        place, about = ((field,), text) if field in self.attributes() else ((), error.message)
-        return self._source.refused([self._source.finding(place, about)], hint=error.hint)
-
-
-@functools.cache
-def _yaml_of(component: type[PlanComponent]) -> type[BaseModel]:
-    from mz_orchestration.dagster.components.yaml_models import attributes_model
-
-    kinds = {name: attribute.kind for name, attribute in component.attributes().items()}
-    made: type[BaseModel] = attributes_model(
-        f"{component.__name__}Attributes", kinds, component, derive_model_type(_added_to(component))
-    )
-    return made
-
-
-@functools.cache
-def _added_to(component: type[PlanComponent]) -> type[Resolvable]:
-    """A class with the fields that somebody has added to a component."""
-    ours = component.attributes().keys()
-    added: dict[str, Any] = {
-        name: (info.annotation, info) for name, info in component.model_fields.items() if name not in ours
-    }
-
-    class Added(Resolvable, Model):
-        pass
-
-    return create_model(f"{component.__name__}Added", __base__=Added, **added)

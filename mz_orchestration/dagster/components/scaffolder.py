@@ -10,17 +10,23 @@ from pydantic import BaseModel, ConfigDict, Field
 
 _OBJECT, _TO, _CONNECTION = "materialize.public.orders", "s3://my-bucket/exports/", "my_aws_connection"
 
-_RESOURCES = """\
-  # Leave these out to use the project's resources of the same names.
+_MATERIALIZE = """\
   materialize:
     host: "{{ env('MZ_HOST') }}"
     user: "{{ env('MZ_USER') }}"
     password: "{{ env('MZ_PASSWORD') }}"
     database: materialize
     sslmode: require
+"""
+
+_RESOURCES = (
+    "  # Leave these out to use the project's resources of the same names.\n"
+    + _MATERIALIZE
+    + """\
   # What is left out here is boto3's own to find: environment, profile, role.
   object_store: {}
 """
+)
 
 _SNOWFLAKE = """\
   snowflake:
@@ -95,6 +101,27 @@ exports:
     checks: {min_rows: 1}
 """
 
+_SINKS = """\
+type: %(type)s
+
+attributes:
+  sinks: [%(sinks)s]
+  sensor:
+    debounce: 30 # seconds a sink has to be unwell before its check turns red
+    recover_after: 60 # and well before it turns green
+    # job: tell_somebody # runs for each problem, with the sink and its verdict as tags
+    default_status: RUNNING # STOPPED waits for a click
+
+  # What is to be different about the assets: group_name, owners, tags, key_prefix ...
+  # translation: {group_name: sinks, owners: ["team:data"]}
+
+  # Leave this out to use the project's resource of the same name.
+%(resources)s
+requirements:
+  env:
+%(env)s
+"""
+
 _MATERIALIZE_ENV = ("MZ_HOST", "MZ_USER", "MZ_PASSWORD")
 _SNOWFLAKE_ENV = ("SNOWFLAKE_ACCOUNT", "SNOWFLAKE_USER", "SNOWFLAKE_PRIVATE_KEY_FILE", "SNOWFLAKE_WAREHOUSE")
 
@@ -160,6 +187,27 @@ class PipelineScaffolder(Scaffolder[PipelineParams]):
         if not file.exists():
             values = {name: _quoted(value) for name, value in request.params.model_dump().items()}
             file.write_text(_PIPELINE_FILE % {"name": _quoted(folder.name), **values}, encoding="utf-8")
+
+
+class SinkParams(BaseModel):
+    """What a scaffolded component of sinks begins with."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sink: str = Field(default="materialize.public.orders_sink", description="A streaming sink to watch.")
+
+
+class SinkScaffolder(Scaffolder[SinkParams]):
+    """Writes ``defs.yaml`` for the health of sinks."""
+
+    @classmethod
+    def get_scaffold_params(cls) -> type[SinkParams]:
+        """What may be given; Dagster's protocol."""
+        return SinkParams
+
+    def scaffold(self, request: ScaffoldRequest[SinkParams]) -> None:
+        """Write the file; Dagster's protocol."""
+        _write(request, _SINKS, _MATERIALIZE_ENV, sinks=_quoted(request.params.sink), resources=_MATERIALIZE)
 
 
 def _write(request: ScaffoldRequest[Any], template: str, env: tuple[str, ...], **values: str) -> None:

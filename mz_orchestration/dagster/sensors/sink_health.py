@@ -109,7 +109,7 @@ def build_sink_health_sensor(
         recover_after: Seconds it has to be well again.
         heartbeat: Seconds after which the check is told again although nothing has changed.
         materialize_every: Seconds between two materializations of a sink that commits all the time.
-        job: A job that is run for each problem, once, with the sink and its verdict as tags.
+        job: A job, or its name, that is run for each problem, once, with the sink and its verdict as tags.
         asset_key_of: As for `build_sink_assets`.
         materialize: Resource of this sensor's own, in place of the code location's.
         minimum_interval_seconds: Between two ticks.
@@ -136,7 +136,8 @@ def build_sink_health_sensor(
         minimum_interval_seconds=minimum_interval_seconds,
         default_status=default_status,
         required_resource_keys=bound.keys({"materialize"}),
-        job=job,
+        job=None if isinstance(job, str) else job,
+        job_name=job if isinstance(job, str) else None,
     )
     def health(context: SensorEvaluationContext) -> SensorResult | SkipReason:
         from mz_orchestration.sinks.alerts import AlertState, alerts

@@ -79,6 +79,11 @@ query ($key: AssetKeyInput!) {
   }
 }
 """
+_CHECK_EXECUTIONS = """
+query ($key: AssetKeyInput!, $check: String!) {
+  assetCheckExecutions(assetKey: $key, checkName: $check, limit: 50) { evaluation { success description } }
+}
+"""
 _SENSOR = """
 query ($selector: SensorSelector!) {
   sensorOrError(sensorSelector: $selector) {
@@ -92,6 +97,9 @@ query ($selector: SensorSelector!) {
     }
   }
 }
+"""
+_STOP_SENSOR = """
+mutation ($id: String!) { stopSensor(id: $id) { __typename ... on PythonError { message } } }
 """
 _START_SENSOR = """
 mutation ($selector: SensorSelector!) {
@@ -173,9 +181,19 @@ class RealDagster(LocalDagster):
         checks = self.ask(_CHECKS, key=_key(asset))["assetNodeOrError"]["assetChecksOrError"]["checks"]
         return {check.pop("name"): check for check in checks}
 
+    def check_results(self, asset: str, check: str) -> list[dict[str, Any]]:
+        """What a check has said, the newest first: success and description."""
+        found = self.ask(_CHECK_EXECUTIONS, key=_key(asset), check=check)["assetCheckExecutions"]
+        return [each["evaluation"] for each in found if each["evaluation"] is not None]
+
     def start_sensor(self, name: str) -> None:
         answer = self.ask(_START_SENSOR, selector={"sensorName": name, **self._repository})["startSensor"]
         assert answer["__typename"] == "Sensor", answer
+
+    def stop_sensor(self, name: str) -> None:
+        found = self.ask(_SENSOR, selector={"sensorName": name, **self._repository})["sensorOrError"]
+        answer = self.ask(_STOP_SENSOR, id=found["id"])["stopSensor"]
+        assert answer["__typename"] == "StopSensorMutationResult", answer
 
     def sensor(self, name: str) -> dict[str, Any]:
         """Its ticks, the newest first, and its runs."""

@@ -1,11 +1,17 @@
 """The example code location, with exports slow enough to be ended in the middle."""
 
-from __future__ import annotations
-
-from dagster import AssetsDefinition, Definitions
+# Annotations are not postponed: Dagster reads those of ops as they are.
+from dagster import AssetsDefinition, DefaultSensorStatus, Definitions, OpExecutionContext, job, op
 
 from dagster_defs import definitions
-from mz_orchestration.dagster import build_export_asset, build_load_asset, build_sync_asset
+from mz_orchestration.dagster import (
+    build_export_asset,
+    build_load_asset,
+    build_sink_assets,
+    build_sink_checks,
+    build_sink_health_sensor,
+    build_sync_asset,
+)
 from mz_orchestration.exports.spec import export_spec
 
 
@@ -31,9 +37,43 @@ terminated_load = build_load_asset(
 )
 terminated_sync = build_sync_asset(3, at="s3://mz-exports/real/")
 
+WATCHED = ["watched.orders_kafka"]
+
+
+@op
+def tell(context: OpExecutionContext) -> None:
+    context.log.info(f"{context.run.tags['materialize/sink']} is {context.run.tags['materialize/verdict']}")
+
+
+@job
+def tell_of_sinks() -> None:
+    tell()
+
+
 defs = Definitions.merge(
     definitions.defs,
     Definitions(
-        [export("terminated", 100_000), killed, killed_in_snowflake, customers, terminated_load, terminated_sync]
+        [
+            export("terminated", 100_000),
+            killed,
+            killed_in_snowflake,
+            customers,
+            terminated_load,
+            terminated_sync,
+            *build_sink_assets(WATCHED),
+        ],
+        asset_checks=[build_sink_checks(WATCHED)],
+        jobs=[tell_of_sinks],
+        sensors=[
+            build_sink_health_sensor(
+                WATCHED,
+                debounce=1,
+                recover_after=1,
+                materialize_every=1,
+                minimum_interval_seconds=1,
+                job="tell_of_sinks",
+                default_status=DefaultSensorStatus.STOPPED,
+            )
+        ],
     ),
 )

@@ -14,6 +14,7 @@ from mz_orchestration.census.client import CensusClient
 from mz_orchestration.census.config import CensusConfig
 from mz_orchestration.exports.export import run_export
 from mz_orchestration.exports.spec import export_spec
+from mz_orchestration.local.materialize.sink_faults import sink_faults
 from mz_orchestration.local.stack import LocalStack
 from mz_orchestration.objectstore.client import ObjectStore
 from mz_orchestration.objectstore.location import parse_folder
@@ -194,3 +195,26 @@ def test_what_it_has_stored_and_logged_holds_no_secrets(real: RealDagster, stack
     files = [file for file in real.home.rglob("*") if file.is_file()]
     assert any(file.suffix == ".db" and file.stat().st_size > 100_000 for file in files)
     assert [(file.name, name) for file in files for name in secrets if name.encode() in file.read_bytes()] == []
+
+
+def test_a_sink_that_stalls_and_is_healed(real: RealDagster, sinks: psycopg.Connection[Any]) -> None:
+    asset, sensor = "materialize/watched/orders_kafka", "sink_health"
+
+    def said() -> list[bool]:
+        return [each["success"] for each in reversed(real.check_results(asset, "healthy"))]
+
+    real.start_sensor(sensor)
+    try:
+        real.until(lambda: said()[-1:] == [True], "green check")
+        before = len(said())
+        with sink_faults(sinks, stay_stalled="watched.orders_kafka"):
+            real.until(lambda: said()[before:] == [False], "red check")
+            red = real.check_results(asset, "healthy")[0]["description"]
+        real.until(lambda: said()[before:] == [False, True], "green check again")
+        (run,) = {run for tick in real.sensor(sensor)["ticks"] for run in tick["runIds"]}
+    finally:
+        real.stop_sensor(sensor)
+    assert red.startswith("stalled. kafka: BrokerTransportFailure")
+    assert "Materialize cannot reach the brokers" in red
+    assert real.wait_for(run) == "SUCCESS", real.events(run)
+    assert any("watched.orders_kafka is stalled" in event for event in real.events(run))

@@ -12,6 +12,7 @@ from dagster.components.testing.utils import DefsFolderSandbox
 
 from mz_orchestration.dagster.components.export import MaterializeExportComponent
 from mz_orchestration.dagster.components.pipeline import MaterializePipelineComponent
+from mz_orchestration.dagster.components.sinks import MaterializeSinksComponent
 
 PARAMS = {"object": "shop.orders", "to": "s3://exports/new/", "connection": "aws"}
 LOADED = {**PARAMS, "table": "RAW.PUBLIC.ORDERS", "stage": "RAW.PUBLIC.STAGE"}
@@ -25,6 +26,8 @@ LOADED = {**PARAMS, "table": "RAW.PUBLIC.ORDERS", "stage": "RAW.PUBLIC.STAGE"}
         (MaterializeExportComponent, LOADED),
         (MaterializePipelineComponent, {}),
         (MaterializePipelineComponent, PARAMS),
+        (MaterializeSinksComponent, {}),
+        (MaterializeSinksComponent, {"sink": "shop.orders_sink"}),
     ],
 )
 def test_it_loads_once_the_variables_are_set(
@@ -44,8 +47,9 @@ def test_it_loads_once_the_variables_are_set(
         dg.Definitions.validate_loadable(defs)
         keys = {spec.key.to_user_string() for spec in defs.resolve_all_asset_specs()}
     assert ("snowflake/raw/public/orders" in keys) == (params is LOADED)
-    if params:
+    if "object" in params:
         assert "exports/shop/orders" in keys
+    assert ("materialize/shop/orders_sink" in keys) == ("sink" in params)
 
 
 def test_what_is_commented_out_is_right_too(sandbox: DefsFolderSandbox, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from mz_orchestration.dagster.components.export import MaterializeExportComponent
 from mz_orchestration.dagster.components.pipeline import MaterializePipelineComponent
+from mz_orchestration.dagster.components.sinks import MaterializeSinksComponent
 
-COMPONENTS = [MaterializeExportComponent, MaterializePipelineComponent]
+COMPONENTS = [MaterializeExportComponent, MaterializePipelineComponent, MaterializeSinksComponent]
 # Described by Dagster, or not at all.
 _DAGSTERS = ("PartitionsDefinitionModel", "AssetSpecUpdateKwargs")
 
