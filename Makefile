@@ -9,6 +9,7 @@
 #   make bench         exports beside a script of the bare commands; bench-waits: waits and verification beside peers;
 #                      bench-airflow: imports, exports, waits and silent successes beside the stock operators;
 #                      bench-dagster: imports and sensor ticks beside dagster-aws and dagster-snowflake
+#                      bench-sinks: watching a thousand sinks beside a query for each
 #   make screenshots   the pictures of the documentation
 #   make test-matrix   the fast tests under each Python 3.11 to 3.13 found here, the provider's under Airflow 3.1
 #   make lint          ruff, mypy, the import contracts
@@ -28,7 +29,7 @@ export DO_NOT_TRACK := 1
 export AWS_EC2_METADATA_DISABLED := true
 export SNOWFLAKE_DISABLE_PLATFORM_DETECTION := true
 
-.PHONY: install demo airflow dagster test test-account test-matrix test-floor test-connector lint format constraints schema soak bench bench-waits bench-airflow bench-dagster screenshots clean
+.PHONY: install demo airflow dagster test test-account test-matrix test-floor test-connector lint format constraints schema soak bench bench-waits bench-airflow bench-dagster bench-sinks screenshots clean
 
 install: $(VENV)/.everything
 
@@ -129,6 +130,9 @@ bench: $(VENV)/.everything
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/plan.py --json benchmarks/results-plan.json
 
+bench-sinks: $(VENV)/.everything
+	$(BIN)/python benchmarks/sinks.py --json benchmarks/results-sinks.json
+
 # The peers' pins and ours do not fit into one environment.
 .venv-peers/.ready: $(BIN)/uv benchmarks/constraints-peers.txt
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-peers
@@ -161,6 +165,7 @@ bench-dagster: $(VENV)/.everything .venv-peers-dagster/.ready
 screenshots: $(VENV)/.everything
 	$(or $(SHOTS),python3) docs/take_airflow_screenshots.py --python $(BIN)/python
 	$(or $(SHOTS),python3) docs/take_dagster_screenshots.py --python $(BIN)/python
+	$(or $(SHOTS),python3) docs/take_sinks_screenshot.py --python $(BIN)/python
 
 clean:
 	rm -rf $(VENV) .venv-connector4 .venv-airflow31 .venv-peers .venv-peers-dagster .venv-3.* .mz-local .mypy_cache .ruff_cache .pytest_cache .hypothesis \

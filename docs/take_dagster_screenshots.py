@@ -29,11 +29,20 @@ PICTURES = ROOT / "docs" / "screenshots"
 LOCATION = "dagster_defs.definitions"
 JOB = "order_totals_to_snowflake"
 EXPORT, LOAD = "exports/shop/order_totals", "snowflake/demo/public/order_totals"
+SINK, SENSOR = "materialize/shop/orders_sink", "sinks_health"
 DEADLINE = 180.0
 
 _LAUNCH = """
 mutation ($selector: JobOrPipelineSelector!) {
   launchRun(executionParams: {selector: $selector, runConfigData: {}}) { ... on LaunchRunSuccess { run { runId } } }
+}
+"""
+_START_SENSOR = """
+mutation ($selector: SensorSelector!) { startSensor(sensorSelector: $selector) { __typename } }
+"""
+_CHECK = """
+query ($key: AssetKeyInput!) {
+  assetCheckExecutions(assetKey: $key, checkName: "healthy", limit: 1) { evaluation { success } }
 }
 """
 _STATUS = "query ($run: ID!) { runOrError(runId: $run) { ... on Run { status } } }"
@@ -64,6 +73,20 @@ class Api:
                 raise SystemExit(f"the run of {JOB} is {status}")
             time.sleep(1)
 
+    def start_sensor(self) -> None:
+        """Have sinks looked at."""
+        selector = {"sensorName": SENSOR, "repositoryName": "__repository__", "repositoryLocationName": LOCATION}
+        self.ask(_START_SENSOR, selector=selector)
+
+    def wait_for_check(self, *, passed: bool) -> None:
+        """Wait until the sink's check says so."""
+        end = time.monotonic() + DEADLINE
+        key = {"path": SINK.split("/")}
+        while [each["evaluation"]["success"] for each in self.ask(_CHECK, key=key)["assetCheckExecutions"]] != [passed]:
+            if time.monotonic() > end:
+                raise SystemExit(f"the check of {SINK} has not become {passed}")
+            time.sleep(1)
+
 
 def take(url: str, chromium: str) -> None:
     """All pictures, after a run of the example."""
@@ -84,6 +107,10 @@ def take(url: str, chromium: str) -> None:
         page.goto(f"{url}/assets/{EXPORT}?view=events")
         page.get_by_text("materialize/manifest").first.wait_for()
         save(page, "dagster-materialization")
+
+        page.goto(f"{url}/assets/{SINK}?view=checks")
+        page.get_by_text("Materialize cannot reach the brokers").first.wait_for()
+        save(page, "dagster-sink-check")
         browser.close()
 
 
@@ -112,7 +139,13 @@ def main() -> None:
             url = next((found[0] for line in dagster.stdout if (found := re.search(r"http://\S+", line))), None)
             if url is None:
                 raise SystemExit("Dagster did not start")
-            Api(url).finish_run()
+            api = Api(url)
+            api.start_sensor()
+            api.finish_run()
+            api.wait_for_check(passed=True)
+            fault = ["-m", "mz_orchestration.cli", "local", "fault", "sinks", "--dir", f"{folder}/stack"]
+            subprocess.run([arguments.python, *fault, "stay_stalled=shop.orders_sink"], cwd=ROOT, check=True)
+            api.wait_for_check(passed=False)
             take(url, arguments.chromium)
         finally:
             dagster.send_signal(signal.SIGINT)

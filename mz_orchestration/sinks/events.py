@@ -12,7 +12,7 @@ from mz_orchestration.sinks.judge import gone
 from mz_orchestration.sinks.memory import Memory
 from mz_orchestration.sinks.notify import sentence
 from mz_orchestration.sinks.policy import HealthPolicy
-from mz_orchestration.sinks.selection import Selection, fits
+from mz_orchestration.sinks.selection import Names, Selection
 from mz_orchestration.sinks.verdict import Verdict
 from mz_orchestration.sinks.watch import Judge
 
@@ -95,10 +95,8 @@ class HealthEvents:
         return state is not None and bool(state.told)
 
     def _warn_of_missing(self, look: Look) -> None:
-        names = [each.name for each in look.connectors.values()]
-        for name in self._selection.names:
-            if not any(fits(each, name) for each in names):
-                log.warning("Materialize has no sink or source %r; it is watched from when there is one.", name)
+        for name in Names(self._selection.names).missing(each.name for each in look.connectors.values()):
+            log.warning("Materialize has no sink or source %r; it is watched from when there is one.", name)
 
 
 def event(alert: Alert) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -37,34 +37,60 @@ class Selection:
         Raises:
             NotFoundError: Something that was asked for by name has never been there.
         """
-        chosen = {identifier: each for identifier, each in look.connectors.items() if self.means(each)}
+        names = Names(self.names)
+        chosen = {identifier: each for identifier, each in look.connectors.items() if self._means(each, names)}
         if self.required and not known:
-            for name in self.names:
-                if "*" not in name and not any(fits(each.name, name) for each in look.connectors.values()):
-                    raise _unknown(name, look)
+            for name in names.missing(each.name for each in look.connectors.values()):
+                raise _unknown(name, look)
         return Look(look.at, chosen)
 
-    def means(self, facts: ConnectorFacts) -> bool:
-        """Whether a connector is meant.
-
-        Args:
-            facts: The connector.
-        """
+    def _means(self, facts: ConnectorFacts, names: Names) -> bool:
         return (
-            (not self.names or any(fits(facts.name, name) for name in self.names))
+            (not self.names or names.mean(facts.name))
             and (not self.clusters or facts.cluster in self.clusters)
             and (not self.types or facts.type in self.types)
         )
 
 
-def fits(name: str, pattern: str) -> bool:
-    """Whether a name is meant: patterns mean its end, so schema and database may be left out.
+class Names:
+    """Names that were asked for; a thousand of them cost no more per connector than one.
 
     Args:
-        name: Of a connector, whole.
-        pattern: What was asked for.
+        names: They mean the end of a name, so schema and database may be left out; those with ``*`` are patterns.
     """
-    return fnmatchcase(name, pattern) or fnmatchcase(name, f"*.{pattern}")
+
+    def __init__(self, names: Iterable[str]) -> None:
+        given = dict.fromkeys(names)
+        self._patterns = [each for each in given if "*" in each]
+        self._exact = given.keys() - self._patterns
+
+    def mean(self, name: str) -> bool:
+        """Whether a connector is meant.
+
+        Args:
+            name: Its name, whole.
+        """
+        return not self._exact.isdisjoint(endings(name)) or any(
+            fnmatchcase(name, each) or fnmatchcase(name, f"*.{each}") for each in self._patterns
+        )
+
+    def missing(self, there: Iterable[str]) -> list[str]:
+        """Those that name nothing; patterns never do.
+
+        Args:
+            there: Names of connectors, whole.
+        """
+        return sorted(self._exact - {ending for name in there for ending in endings(name)})
+
+
+def endings(name: str) -> list[str]:
+    """What a connector may be called: its name, and without the database and the schema.
+
+    Args:
+        name: Whole.
+    """
+    parts = name.split(".")
+    return [".".join(parts[i:]) for i in range(len(parts))]
 
 
 def _unknown(name: str, look: Look) -> NotFoundError:

@@ -178,15 +178,12 @@ def healths_by_name(healths: Any, names: Sequence[str]) -> "dict[str, Health]":
         healths: By id.
         names: Those asked for.
     """
-    from mz_orchestration.sinks.selection import fits
+    from mz_orchestration.sinks.selection import endings
 
-    found: dict[str, Health] = {}
-    for name in names:
-        # One that was made anew under the name of one that is gone counts for more.
-        for health in sorted(healths.values(), key=lambda each: each.verdict != "dropped"):
-            if fits(health.name, name):
-                found[name] = health
-    return found
+    # One that was made anew under the name of one that is gone counts for more.
+    ordered = sorted(healths.values(), key=lambda each: each.verdict != "dropped")
+    by_ending = {ending: health for health in ordered for ending in endings(health.name)}
+    return {name: by_ending[name] for name in names if name in by_ending}
 
 
 def check_severity(health: "Health") -> AssetCheckSeverity:

@@ -32,7 +32,7 @@ from mz_orchestration.dagster.assets.sinks import (
     sink_names,
 )
 from mz_orchestration.dagster.resources import BoundResources, MaterializeResource
-from mz_orchestration.dagster.sensors.cursor import Cursor, read_cursor
+from mz_orchestration.dagster.sensors.cursor import Cursor, packed, read_cursor
 from mz_orchestration.errors import ConfigurationError, UnavailableError
 
 if TYPE_CHECKING:
@@ -174,11 +174,8 @@ def build_sink_health_sensor(
             new, told[sink] = _tell(keys[sink], found, unwell, told.get(sink, ToldOf()), heartbeat, materialize_every)
             events += new
         requests = [_request(alert.health, alert.since) for alert in problems if alert.kind == "problem"] if job else []
-        text = HealthCursor(
-            memory=judge.memory,
-            alerts={each: (s.bad_since, s.good_since, s.told, s.told_at) for each, s in states.items()},
-            told=told,
-        ).model_dump_json()
+        remembered = {each: (s.bad_since, s.good_since, s.told, s.told_at) for each, s in states.items()}
+        text = packed(HealthCursor(memory=judge.memory, alerts=remembered, told=told))
         reason = None if events or requests else f"{len(step.healths)} {kind}s are as they were."
         return SensorResult(asset_events=events, run_requests=requests, cursor=text, skip_reason=reason)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from mz_orchestration.airflow import connections
 from mz_orchestration.airflow.get_provider_info import get_provider_info
 from mz_orchestration.airflow.hooks.forms import FORMS
 from mz_orchestration.exports.watch.arrival import Arrival
+from mz_orchestration.local.seed import seed_sinks
 from mz_orchestration.local.stack import LocalStack
 
 from .dag_runs import run_dags
@@ -37,7 +39,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def runs(stack: LocalStack, home: Path) -> dict[str, Any]:
+def runs(stack: LocalStack, home: Path) -> Iterator[dict[str, Any]]:
     """One run of each DAG of the page."""
     environment = stack.environment
     connection = psycopg.connect(
@@ -49,13 +51,17 @@ def runs(stack: LocalStack, home: Path) -> dict[str, Any]:
         autocommit=True,
     )
     # A second try of this file finds it there.
-    with connection, suppress(psycopg.errors.InternalError_):
+    with suppress(psycopg.errors.InternalError_):
         connection.execute(BY_OTHERS)
     (home / "dags").mkdir(exist_ok=True)
     files = [home / f"dags/block{number}.py" for number in range(len(EXECUTED))]
     for file, block in zip(files, EXECUTED, strict=True):
         file.write_text(block)
-    return run_dags(files, stack, home)
+    seed_sinks(stack.state)
+    yield run_dags(files, stack, home)
+    connection.execute("DROP CLUSTER sinks CASCADE")
+    connection.execute("DROP CONNECTION shop.kafka, shop.lake")
+    connection.close()
 
 
 def results(runs: dict[str, Any], dag_id: str) -> dict[str, Any]:
@@ -63,7 +69,16 @@ def results(runs: dict[str, Any], dag_id: str) -> dict[str, Any]:
 
 
 def test_every_dag_of_the_page_runs(runs: dict[str, Any]) -> None:
-    assert set(runs) == {"three_tasks", "by_others", "sql", "patient", "mapped", "group", "with_assets"}
+    assert set(runs) == {
+        "three_tasks",
+        "by_others",
+        "sql",
+        "patient",
+        "mapped",
+        "group",
+        "with_assets",
+        "after_the_sink",
+    }
 
 
 def test_what_they_come_to(runs: dict[str, Any]) -> None:

@@ -68,6 +68,16 @@ def test_the_component_loads() -> None:
             assert [each.name for each in defs.sensors or ()] == ["nightly_elsewhere"]
 
 
+def test_the_component_of_sinks_loads() -> None:
+    (text,) = re.findall(r"<!-- loaded by tests: sinks -->\n```yaml\n(.*?)```", PAGE, re.DOTALL)
+    with create_defs_folder_sandbox() as sandbox:
+        path = sandbox.defs_folder_path / "sinks"
+        path.mkdir()
+        (path / "defs.yaml").write_text(text)
+        with sandbox.build_all_defs() as defs:
+            assert [each.name for each in defs.sensors or ()] == ["sinks_health"]
+
+
 @pytest.mark.usefixtures("environment")
 def test_what_is_discovered(tmp_path: Path) -> None:
     (text,) = re.findall(r"<!-- discovered by tests -->\n```yaml\n(.*?)```", PAGE, re.DOTALL)
