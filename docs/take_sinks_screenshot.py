@@ -83,7 +83,7 @@ def last_frame(python: str, stack: Stack) -> str:
             said += os.read(leader, 65_536)
     watch.send_signal(signal.SIGINT)
     watch.wait(20)
-    frames = [each.strip("\r\n") for each in _NEXT_FRAME.split(said.decode())]
+    frames = [each.replace("\r", "").strip("\n") for each in _NEXT_FRAME.split(said.decode())]
     return next(each for each in reversed(frames) if "stalled" in each)
 
 
@@ -91,6 +91,7 @@ def draw(frame: str, chromium: str) -> None:
     """The frame as a terminal shows it."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO())
     console.print(Text.from_ansi(frame))
+    console.print()
     svg = console.export_svg(title=COMMAND)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         page_file = Path(folder) / "page.html"

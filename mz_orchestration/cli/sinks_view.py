@@ -32,7 +32,7 @@ def table(healths: Iterable[Health]) -> Table:
     for heading in ("NAME", "TYPE", "CLUSTER", "HEALTH", "FOR", *_RIGHT, "WHAT"):
         made.add_column(heading, justify="right" if heading in _RIGHT else "left", overflow="fold")
     for health in sorted(healths, key=lambda each: (-each.severity, each.name)):
-        what = " ".join(health.evidence) if health.severity else ""
+        what = health.because if health.severity else ""
         made.add_row(
             Text(printable(health.name)),
             health.type,
@@ -54,7 +54,7 @@ def line(health: Health) -> str:
     Args:
         health: What to show.
     """
-    what = f": {' '.join(health.evidence)}" if health.severity else ""
+    what = f": {health.because}" if health.severity else ""
     return printable(f"{health.at:%Y-%m-%d %H:%M:%S}Z  {health.name}  {health.verdict}{what}").replace("\n", " ")
 
 
@@ -115,7 +115,7 @@ def nagios(healths: Sequence[Health], of_all: Severity, what: str) -> str:
     """
     number = counts(healths)
     bad = sorted((each for each in healths if each.severity), key=lambda each: (-each.severity, each.name))
-    said = [f"{each.name} is {each.verdict} ({' '.join(each.evidence)})" for each in bad[:3]]
+    said = [f"{each.name} is {each.verdict} ({each.because.rstrip('.')})" for each in bad[:3]]
     said += [f"{len(bad) - 3} more"] if len(bad) > 3 else []
     text = "; ".join(said) or f"{len(healths)} {what}, all well"
     data = " ".join(f"{severity.name.lower()}={count}" for severity, count in number.items())

@@ -72,4 +72,4 @@ def sentence(alert: Alert) -> str:
         return f"{health.kind} {clean(health.name)} is well again ({health.verdict})."
     word = "is still" if alert.kind == "reminder" else "is"
     said = f"{health.kind} {clean(health.name)} {word} {health.verdict} since {alert.since:%Y-%m-%d %H:%M:%S} UTC."
-    return " ".join(part for part in (said, *(clean(each) for each in health.evidence), clean(health.advice)) if part)
+    return " ".join(part for part in (said, clean(health.because), clean(health.advice)) if part)

@@ -121,6 +121,12 @@ class Health:
         """How bad that is."""
         return self.verdict.severity
 
+    @property
+    def because(self) -> str:
+        """What the verdict rests on, in sentences, in one line."""
+        lines = (" ".join(each.split()) for each in self.evidence)
+        return " ".join(each if each.endswith((".", "!", "?", "…")) else f"{each}." for each in lines)
+
     def to_metadata(self) -> dict[str, int | float | str]:
         """Small values by name; what is not known is left out."""
         values = {
@@ -135,7 +141,7 @@ class Health:
             "at": self.at.isoformat(),
             "status": self.status or None,
             "error": self.error,
-            "evidence": " ".join(self.evidence) or None,
+            "evidence": self.because or None,
             "advice": self.advice or None,
             "staged": self.staged,
             "committed": self.committed,

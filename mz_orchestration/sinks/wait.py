@@ -98,9 +98,9 @@ def sink_error(health: Health) -> SinkError:
     Args:
         health: Its health.
     """
-    evidence = " ".join(health.evidence)
+    since = f"{health.since:%Y-%m-%d %H:%M:%S} UTC"
     return SinkError(
-        f"The {health.kind} {health.name} is {health.verdict} since {health.since:%Y-%m-%d %H:%M:%S} UTC. {evidence}",
+        f"The {health.kind} {health.name} is {health.verdict} since {since}. {health.because}",
         hint=health.advice,
         details={"sink": health.name, "verdict": health.verdict.value, "since": health.since.isoformat()},
     )

@@ -98,7 +98,7 @@ class MaterializeSinkHealthSensor(BaseSensorOperator):
             state.set(_MEMORY, {"sink": self.sink, **self._waiting.memory})
         if done:
             return PokeReturnValue(is_done=True, xcom_value=health.to_metadata())
-        self.log.info("%s is %s. %s", health.name, health.verdict, " ".join(health.evidence))
+        self.log.info("%s is %s. %s", health.name, health.verdict, health.because)
         if self.deferrable:
             self._defer(self._waiting.memory)
         return PokeReturnValue(is_done=False)

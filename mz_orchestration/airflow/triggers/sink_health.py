@@ -85,7 +85,7 @@ class SinkHealthTrigger(BaseTrigger):
                     else:
                         if done:
                             return {"status": "success", "result": health.to_metadata()}
-                        last = f"{health.name} is {health.verdict}. {' '.join(health.evidence)}"
+                        last = f"{health.name} is {health.verdict}. {health.because}"
                         self.log.info("%s", last)
                     if self._left() <= 0:
                         return {"status": "timeout", "message": last}

@@ -195,7 +195,7 @@ def check_severity(health: "Health") -> AssetCheckSeverity:
 
 def description_of(health: "Health") -> str:
     """What a check shows: the verdict, why, and what to do."""
-    return " ".join(part for part in (f"{health.verdict}.", *health.evidence, health.advice) if part)
+    return " ".join(part for part in (f"{health.verdict}.", health.because, health.advice) if part)
 
 
 def health_metadata(health: "Health") -> dict[str, Any]:
