@@ -105,8 +105,6 @@ def parse_copy(piece: Piece) -> CopyTo | None:
     if not parser.accept("TO"):
         parser.fail("one of FROM or TO")
     if parser.accept("STDOUT"):
-        if body and body[0].keyword == "SUBSCRIBE":
-            raise not_supported(piece.text)
         _check_stdout(parser, named=relation is not None)
         return None
     subscribe = bool(body) and body[0].keyword == "SUBSCRIBE"

@@ -208,6 +208,10 @@ class Exchange:
             await self._to_client(out)
             self._wake()
 
+    async def tell(self, message: bytes) -> None:
+        """Send the client a message that is not PostgreSQL's; nothing of that may be on its way."""
+        await self._to_client(bytearray(message))
+
     async def _to_client(self, data: bytearray) -> None:
         if not data or self._client_lost:
             return

@@ -29,7 +29,7 @@ from mz_orchestration.local.materialize.statements import (
     needs_tokens,
     refuse,
 )
-from mz_orchestration.local.materialize.subscribe_grammar import Declare, Fetch
+from mz_orchestration.local.materialize.subscribe_grammar import CopySubscribe, Declare, Fetch
 from mz_orchestration.local.materialize.subscription import Subscription
 from mz_orchestration.local.materialize.tokens import Piece, split
 
@@ -203,7 +203,7 @@ class Session:
         if needs_tokens(text):
             pieces = split(text)
             treatment = await self._treatment(pieces[0]) if len(pieces) == 1 else None
-            if isinstance(treatment, Declare | Fetch):
+            if isinstance(treatment, Declare | Fetch | CopySubscribe):
                 treatment = refuse(not_supported("SUBSCRIBE in a prepared statement; send it without parameters"))
         self._statements[name] = Prepared(text, treatment)
         if treatment is None:
@@ -326,6 +326,21 @@ class Session:
         record.tag = f"FETCH {count}"
         return await self._piece(record, sql, rewritten=True)
 
+    async def _copy_out(self, record: Record, declared: Declare) -> str:
+        """Send what a subscription tells, until it ends or the client cancels it."""
+        if self._exchange.reading is not None or self._subscriptions:
+            raise StatementError(_ONLY_READ, "25000")
+        subscription = await self._subscribe(self._exchange, record, declared)
+        self._exchange.cancelled.clear()
+        count = 0
+        await self._exchange.tell(wire.copy_out(subscription.width))
+        async with self._client.watched():
+            async for line in subscription.lines(self._left):
+                count += 1
+                await self._exchange.tell(wire.message(b"d", line.encode()))
+        await self._exchange.tell(wire.message(b"c"))
+        return f"COPY {count}"
+
     def _left(self) -> str | None:
         if self._exchange.client_gone.is_set():
             return "terminating connection because of a lost client"
@@ -342,6 +357,8 @@ class Session:
                 self._check_place(work.fresh, before)
             if isinstance(work, Declare):
                 record.tag = await self._declare(record, work)
+            elif isinstance(work, CopySubscribe):
+                record.tag = await self._copy_out(record, work.declared)
             else:
                 async with self._client.watched():
                     record.tag = await self._worker(self._exchange, record, work)

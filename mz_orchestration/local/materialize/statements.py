@@ -10,7 +10,14 @@ from mz_orchestration.local.materialize import ddl, sink_ddl, source_ddl
 from mz_orchestration.local.materialize.copy_grammar import CopyTo, parse_copy
 from mz_orchestration.local.materialize.errors import StatementError, not_supported
 from mz_orchestration.local.materialize.parsing import Parser
-from mz_orchestration.local.materialize.subscribe_grammar import Declare, Fetch, parse_declare, parse_fetch
+from mz_orchestration.local.materialize.subscribe_grammar import (
+    CopySubscribe,
+    Declare,
+    Fetch,
+    parse_copy_subscribe,
+    parse_declare,
+    parse_fetch,
+)
 from mz_orchestration.local.materialize.tokens import Piece, literal
 
 # Session variables of Materialize, kept in custom settings of PostgreSQL called mz.<name>.
@@ -61,7 +68,7 @@ class Validate:
     fresh: str = "VALIDATE CONNECTION"
 
 
-Work = CopyTo | Validate | Declare | Fetch
+Work = CopyTo | Validate | Declare | Fetch | CopySubscribe
 Treatment = Rewrite | Work | None
 
 
@@ -100,7 +107,7 @@ NOTHING = "DO 'BEGIN END'"
 
 
 def _copy(piece: Piece) -> Treatment:
-    return parse_copy(piece)
+    return parse_copy(piece) or parse_copy_subscribe(piece)
 
 
 def _validate(piece: Piece) -> Treatment:

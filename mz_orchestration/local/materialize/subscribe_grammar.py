@@ -1,4 +1,4 @@
-"""``DECLARE ... CURSOR FOR SUBSCRIBE`` and what follows it, as far as watching the catalog needs it."""
+"""``SUBSCRIBE`` by ``DECLARE`` and ``FETCH`` and by ``COPY ... TO STDOUT``, as far as watching the catalog needs it."""
 
 from __future__ import annotations
 
@@ -34,6 +34,17 @@ class Declare:
 
 
 @dataclass(frozen=True)
+class CopySubscribe:
+    """``COPY (SUBSCRIBE ...) TO STDOUT``.
+
+    Attributes:
+        declared: The subscription; its cursor has no name.
+    """
+
+    declared: Declare
+
+
+@dataclass(frozen=True)
 class Fetch:
     """``FETCH`` of a cursor that may be one for a subscription.
 
@@ -63,6 +74,29 @@ def parse_declare(piece: Piece) -> Declare | None:
             break
     if not parser.accept("FOR", "SUBSCRIBE"):
         return None
+    declared = _subscription(parser, cursor)
+    parser.end()
+    return declared
+
+
+def parse_copy_subscribe(piece: Piece) -> CopySubscribe | None:
+    """Read a ``COPY`` that has been checked; None if it is not of a subscription to the client."""
+    parser = Parser(piece)
+    parser.expect("COPY")
+    if not parser.accept("(", "SUBSCRIBE"):
+        return None
+    declared = _subscription(parser, "")
+    parser.expect(")", "TO")
+    if not parser.accept("STDOUT"):
+        return None
+    if parser.peek() is not None:
+        parser.accept("WITH")
+        if not any(parser.accept("(", "FORMAT", *words, ")") for words in (("TEXT",), ("=", "TEXT"))):
+            raise not_supported(piece.text)
+    return CopySubscribe(declared)
+
+
+def _subscription(parser: Parser, cursor: str) -> Declare:
     parser.accept("TO")
     query = _query(parser)
     keys: tuple[str, ...] = ()
@@ -83,7 +117,6 @@ def parse_declare(piece: Piece) -> Declare | None:
         if token is None or not token.text.isdigit():
             parser.fail("a timestamp")
         up_to = int(token.text)
-    parser.end()
     return Declare(cursor, query, keys, options.get("PROGRESS", False), options.get("SNAPSHOT", True), up_to)
 
 

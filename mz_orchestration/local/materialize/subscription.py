@@ -9,7 +9,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,18 +60,40 @@ class Subscription:
         Raises:
             StatementError: It was cancelled.
         """
-        deadline = None if fetch.timeout is None else time.monotonic() + fetch.timeout
+        await self._wait(None if fetch.timeout is None else time.monotonic() + fetch.timeout, left)
+        count = len(self._pending) if fetch.limit is None else fetch.limit
+        rows, self._pending = self._pending[:count], self._pending[count:]
+        return self._statement(rows), len(rows)
+
+    async def lines(self, left: Callable[[], str | None]) -> AsyncGenerator[str]:
+        """The rows as ``COPY`` writes them, as they come; ends where the subscription does.
+
+        Args:
+            left: Why nobody waits any more; None while somebody does.
+
+        Raises:
+            StatementError: It was cancelled.
+        """
+        while not self._over():
+            await self._wait(None, left)
+            rows, self._pending = self._pending, []
+            for row in rows:
+                yield "\t".join(map(_copied, row)) + "\n"
+
+    @property
+    def width(self) -> int:
+        """How many columns a row has."""
+        return len(self.columns) + 2 + self.declared.progress
+
+    async def _wait(self, deadline: float | None, left: Callable[[], str | None]) -> None:
         while True:
             await self._look()
             if self._pending or (deadline is not None and time.monotonic() >= deadline) or self._over():
-                break
+                return
             if reason := left():
                 raise StatementError(reason, "57014")
             pause = _LOOK_EVERY if deadline is None else min(_LOOK_EVERY, max(deadline - time.monotonic(), 0.0))
             await asyncio.sleep(pause)
-        count = len(self._pending) if fetch.limit is None else fetch.limit
-        rows, self._pending = self._pending[:count], self._pending[count:]
-        return self._statement(rows), len(rows)
 
     def _over(self) -> bool:
         return self.declared.up_to is not None and self._last >= self.declared.up_to
@@ -144,3 +166,15 @@ class Subscription:
         names = ", ".join(f"c{number} AS {identifier(name)}" for number, (name, _) in enumerate(columns))
         data = json.dumps([{f"c{number}": value for number, value in enumerate(row)} for row in rows])
         return f"SELECT {names} FROM jsonb_to_recordset({literal(data)}::jsonb) AS r ({record})"  # noqa: S608
+
+
+def _copied(value: Any) -> str:
+    """A value in the text format of ``COPY``."""
+    if value is None:
+        return r"\N"
+    if isinstance(value, bool):
+        return "t" if value else "f"
+    text = value if isinstance(value, str) else json.dumps(value)
+    for char, escape in (("\\", r"\\"), ("\t", r"\t"), ("\n", r"\n"), ("\r", r"\r")):
+        text = text.replace(char, escape)
+    return text

@@ -66,6 +66,11 @@ def describe(kind: bytes, name: str | bytes) -> bytes:
     return message(b"D", kind + cstring(name))
 
 
+def copy_out(columns: int) -> bytes:
+    """The beginning of a ``COPY ... TO STDOUT`` in text."""
+    return message(b"H", b"\0" + columns.to_bytes(2, "big") + b"\0\0" * columns)
+
+
 def close(kind: bytes, name: str | bytes) -> bytes:
     """A Close of a statement (``S``) or a portal (``P``)."""
     return message(b"C", kind + cstring(name))

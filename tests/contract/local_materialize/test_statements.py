@@ -276,7 +276,7 @@ def test_an_idle_transaction_is_ended(server: StandIn) -> None:
         "CREATE TABLE t2 FROM SOURCE s (REFERENCE x)",
         "SUBSCRIBE numbers",
         "SUBSCRIBE TO (SELECT 1)",
-        "COPY (SUBSCRIBE numbers) TO STDOUT",
+        "COPY (SUBSCRIBE numbers) TO STDOUT WITH (FORMAT binary)",
         "COPY numbers FROM 's3://b/c' (FORMAT csv)",
         "COPY INTO numbers FROM 's3://b/c' (FORMAT csv)",
         "ALTER SINK s SET (PARTITION BY = 1)",

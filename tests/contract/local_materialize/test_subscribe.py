@@ -1,10 +1,11 @@
-"""SUBSCRIBE through cursors: what is there, what changes, and how far time has come."""
+"""SUBSCRIBE through cursors and COPY: what is there, what changes, and how far time has come."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -126,3 +127,51 @@ def test_what_is_refused(reader: Connection, statement: str, text: str) -> None:
     reader.execute("BEGIN")
     with pytest.raises(psycopg.Error, match=text):
         reader.execute(statement.encode())
+
+
+def copied(connection: Connection, subscribe: str, rows: int) -> list[tuple[str, ...]]:
+    """The first rows of a COPY, which is then cancelled."""
+    found: list[tuple[str, ...]] = []
+    statement = f"COPY (SUBSCRIBE {subscribe}) TO STDOUT".encode()
+    with suppress(psycopg.errors.QueryCanceled), connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for row in copy.rows():
+            found.append(row)
+            if len(found) == rows:
+                connection.cancel()
+    return found
+
+
+def test_copy_tells_the_same(reader: Connection, db: Connection) -> None:
+    db.execute("INSERT INTO watched VALUES (3, e'tab\\t and \\\\'), (4, NULL)")
+    rows = copied(reader, "watched", 4)
+    assert sorted(row[1:] for row in rows) == [
+        ("1", "1", "a"),
+        ("1", "2", "b"),
+        ("1", "3", "tab\t and \\"),
+        ("1", "4", None),
+    ]
+    # The session goes on.
+    assert reader.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_copy_with_its_format(reader: Connection, db: Connection) -> None:
+    for options in ("(FORMAT text)", "WITH (FORMAT = text)"):
+        with reader.cursor() as cursor, cursor.copy(f"COPY (SUBSCRIBE watched UP TO 1) TO STDOUT {options}") as copy:
+            assert list(copy.rows()) == []
+
+
+def test_copy_with_changes_and_progress(reader: Connection, db: Connection) -> None:
+    timer = threading.Timer(1.0, db.execute, ["UPDATE watched SET v = 'c' WHERE id = 1"])
+    timer.start()
+    rows = copied(reader, "watched ENVELOPE UPSERT (KEY (id)) WITH (PROGRESS, SNAPSHOT = false)", 4)
+    timer.join()
+    assert {row[1] for row in rows} == {"t", "f"}
+    assert [row[2:] for row in rows if row[1] == "f"] == [("upsert", "1", "c")]
+
+
+def test_copy_that_ends_by_itself(reader: Connection, db: Connection) -> None:
+    soon = int((time.time() + 2) * 1000)
+    with reader.cursor() as cursor:
+        with cursor.copy(f"COPY (SUBSCRIBE watched UP TO {soon}) TO STDOUT".encode()) as copy:
+            assert len(list(copy.rows())) == 2
+        assert cursor.rowcount == 2
