@@ -13,6 +13,7 @@ from mz_orchestration.errors import ConfigurationError, MzOrchestrationError
 from mz_orchestration.flow import in_daemon_thread
 
 if TYPE_CHECKING:
+    from mz_orchestration.sinks.alerts import AlertPolicy
     from mz_orchestration.sinks.events import HealthEvents
     from mz_orchestration.sinks.facts import Kind, Look
 
@@ -124,20 +125,23 @@ class SinkHealthEventTrigger(LookingEventTrigger):
 
         :param kept: by an earlier triggerer; None without.
         """
-        from mz_orchestration.sinks.alerts import AlertPolicy
         from mz_orchestration.sinks.events import HealthEvents
         from mz_orchestration.sinks.selection import Selection
+
+        selection = Selection(self.sinks or (), self.clusters or (), required=False)
+        return HealthEvents(alert_policy=self._alert_policy(), selection=selection, kept=kept)
+
+    def _alert_policy(self) -> AlertPolicy:
+        from mz_orchestration.sinks.alerts import AlertPolicy
         from mz_orchestration.validation import validated
 
-        policy = validated(
+        return validated(
             AlertPolicy,
             minimum=self.minimum,
             debounce=self.debounce,
             recover_after=self.recover_after,
             remind_every=self.remind_every,
         )
-        selection = Selection(self.sinks or (), self.clusters or (), required=False)
-        return HealthEvents(alert_policy=policy, selection=selection, kept=kept)
 
     def _check(self) -> None:
         for argument in ("sinks", "clusters"):
@@ -149,7 +153,7 @@ class SinkHealthEventTrigger(LookingEventTrigger):
         if self.kind not in ("sink", "source"):
             raise ConfigurationError(f"kind: {self.kind!r} is neither 'sink' nor 'source'.")
         positive_seconds("poll_interval", self.poll_interval)
-        self.seen(None)
+        self._alert_policy()
 
 
 class SinkProducer(LookProducer):

@@ -104,6 +104,9 @@ import airflow.triggers.base
 sys.modules["airflow.triggers.shared_stream"] = None
 import mz_orchestration.airflow.triggers.sentinel_events as events
 import mz_orchestration.airflow.triggers.sentinel_queue as queue
+import mz_orchestration.airflow.triggers.sink_events as sinks
+sinks.SinkHealthEventTrigger().serialize()
+assert sinks.SinkHealthEventTrigger().shared_stream_key() is None
 assert events.SentinelRemovedEventTrigger(folder="s3://bucket/").shared_stream_key() is None
 assert queue.SentinelRemovedQueueTrigger(folder="s3://bucket/", queue="").shared_stream_key() is None
 print(*sorted({"boto3", "botocore", "pyarrow", "snowflake", "psycopg"} & set(sys.modules)))
