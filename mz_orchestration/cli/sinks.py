@@ -192,12 +192,13 @@ def _one_look(
     from mz_orchestration.sinks.watch import Judge
 
     memory = None if state is None else read_state(state)
-    judge = Judge(selection=Selection(only or (), cluster or (), type or ()), memory=memory)
+    judge = Judge(selection=Selection(only or (), cluster or (), type or (), kind=_kind(sources)), memory=memory)
     with Looker(kind=_kind(sources)) as looker:
         look = looker.look()
     step: Step = judge.judge(look)
     if state is not None:
-        write_state(state, judge.memory)
+        # What `watch` keeps there beside it stays.
+        write_state(state, {**(memory or {}), **judge.memory})
     return step.healths, look
 
 
@@ -216,7 +217,7 @@ def _watch(
     from mz_orchestration.sinks.watch import Judge, Watch
 
     memory = None if state is None else read_state(state)
-    judge = Judge(selection=Selection(only or (), cluster or (), type or ()), memory=memory)
+    judge = Judge(selection=Selection(only or (), cluster or (), type or (), kind=_kind(sources)), memory=memory)
     return Watch(kind=_kind(sources), judge=judge, every=every, subscribe=subscribe)
 
 

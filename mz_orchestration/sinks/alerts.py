@@ -67,6 +67,22 @@ class AlertState:
         """The same as a list."""
         return [self.bad_since, self.good_since, self.told, self.told_at]
 
+    @classmethod
+    def from_json(cls, value: Any) -> AlertState:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: It is none of ours.
+        """
+        try:
+            bad_since, good_since, told, told_at = value
+            if told:
+                Verdict(told)
+            bad, good = (None if each is None else float(each) for each in (bad_since, good_since))
+            return cls(bad, good, str(told), float(told_at))
+        except TypeError as error:
+            raise ValueError(str(error)) from error
+
 
 def alerts(
     healths: Mapping[str, Health],

@@ -124,10 +124,7 @@ def _read(kept: Any) -> tuple[dict[str, AlertState], dict[str, list[str]]]:
     try:
         if kept["version"] != _VERSION:
             raise ValueError(f"version {kept['version']!r}")
-        states = {}
-        for each, (bad_since, good_since, told, told_at) in kept["told"].items():
-            states[each] = AlertState(_moment(bad_since), _moment(good_since), str(told), float(told_at))
-            Verdict(states[each].told)
+        states = {str(each): AlertState.from_json(state) for each, state in kept["told"].items()}
         known = {}
         for each, (name, kind, type_) in kept["known"].items():
             known[str(each)] = [str(name), str(kind), str(type_)]
@@ -137,7 +134,3 @@ def _read(kept: Any) -> tuple[dict[str, AlertState], dict[str, list[str]]]:
             hint="Another version of this package wrote it; what is unwell now is told of again.",
         ) from error
     return states, known
-
-
-def _moment(value: Any) -> float | None:
-    return None if value is None else float(value)

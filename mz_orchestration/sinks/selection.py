@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
 from mz_orchestration.errors import NotFoundError
-from mz_orchestration.sinks.facts import ConnectorFacts, Look
+from mz_orchestration.sinks.facts import ConnectorFacts, Kind, Look
+from mz_orchestration.sinks.memory import Memory
+
+Connector = TypeVar("Connector", ConnectorFacts, Memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +24,14 @@ class Selection:
         clusters: Names of clusters.
         types: Such as ``kafka``.
         required: Whether each name has to be there.
+        kind: ``sink`` or ``source``; None for both.
     """
 
     names: Sequence[str] = ()
     clusters: Sequence[str] = ()
     types: Sequence[str] = ()
     required: bool = True
+    kind: Kind | None = None
 
     def of(self, look: Look, *, known: bool = False) -> Look:
         """What of a look is meant.
@@ -37,19 +43,26 @@ class Selection:
         Raises:
             NotFoundError: Something that was asked for by name has never been there.
         """
-        names = Names(self.names)
-        chosen = {identifier: each for identifier, each in look.connectors.items() if self._means(each, names)}
         if self.required and not known:
-            for name in names.missing(each.name for each in look.connectors.values()):
+            for name in Names(self.names).missing(each.name for each in look.connectors.values()):
                 raise _unknown(name, look)
-        return Look(look.at, chosen)
+        return Look(look.at, self.among(look.connectors))
 
-    def _means(self, facts: ConnectorFacts, names: Names) -> bool:
-        return (
-            (not self.names or names.mean(facts.name))
-            and (not self.clusters or facts.cluster in self.clusters)
-            and (not self.types or facts.type in self.types)
-        )
+    def among(self, connectors: Mapping[str, Connector]) -> dict[str, Connector]:
+        """What of some connectors is meant, by id.
+
+        Args:
+            connectors: By id; what is known of each, or remembered.
+        """
+        names = Names(self.names)
+        return {
+            identifier: each
+            for identifier, each in connectors.items()
+            if (not self.names or names.mean(each.name))
+            and (not self.clusters or each.cluster in self.clusters)
+            and (not self.types or each.type in self.types)
+            and self.kind in (None, each.kind)
+        }
 
 
 class Names:

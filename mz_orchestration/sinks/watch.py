@@ -85,9 +85,13 @@ class Judge:
         Raises:
             NotFoundError: At the first look, something that was asked for by name is not there.
         """
-        before = {identifier: each.verdict for identifier, each in self._memories.items()}
+        # What is remembered may be of another selection: nothing is said of that, and nothing lost.
+        memories = self._selection.among(self._memories)
+        others = {identifier: each for identifier, each in self._memories.items() if identifier not in memories}
+        before = {identifier: each.verdict for identifier, each in memories.items()}
         chosen = self._selection.of(look, known=bool(before))
-        healths, self._memories = judge_all(chosen, self._memories, self._policy)
+        healths, memories = judge_all(chosen, memories, self._policy)
+        self._memories = {**others, **memories}
         changes = (each for each in healths.values() if before.get(each.id) != each.verdict)
         return Step(healths, tuple(sorted(changes, key=lambda each: each.name)))
 

@@ -55,11 +55,15 @@ class Webhook:
 
     def __init__(self) -> None:
         told: list[dict[str, Any]] = []
+        self.refuses = False
+        outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(204)
+                document = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if not outer.refuses:
+                    told.append(document)
+                self.send_response(404 if outer.refuses else 204)
                 self.end_headers()
 
             def log_message(self, format: str, *args: Any) -> None:

@@ -139,12 +139,14 @@ def build_sink_checks(
     def look(context: AssetCheckExecutionContext) -> Iterator[AssetCheckResult]:
         from mz_orchestration.dagster.errors import as_dagster_errors
         from mz_orchestration.sinks.look import Looker
+        from mz_orchestration.sinks.policy import HealthPolicy
         from mz_orchestration.sinks.watch import Judge
 
         with as_dagster_errors(context.op_execution_context):
             resource = bound.resolved("materialize") or context.op_execution_context.resources.materialize
             wanted = {check.asset_key for check in context.selected_asset_check_keys}
-            with Looker(resource.config(), kind=kind) as looker:
+            window = (policy or HealthPolicy()).flap_window
+            with Looker(resource.config(), kind=kind, window=window) as looker:
                 healths = healths_by_name(Judge(policy).judge(looker.look()).healths, names)
             for key in sorted(wanted):
                 health = healths.get(by_key[key])

@@ -128,7 +128,7 @@ def build_sink_health_sensor(
         if value < 0:
             raise ConfigurationError(f"{argument}: {value:g} is not a number of seconds.", hint="Give 0 or more.")
     bound = BoundResources(materialize=materialize)
-    lookers = _Lookers(kind)
+    lookers = _Lookers(kind, policy)
 
     @sensor(
         name=name,
@@ -233,17 +233,20 @@ def _request(health: "Health", since: datetime) -> RunRequest:
 class _Lookers:
     """The session of the last tick, as long as the settings are the same."""
 
-    def __init__(self, kind: "Kind") -> None:
+    def __init__(self, kind: "Kind", policy: "HealthPolicy | None") -> None:
         self._kind = kind
+        self._policy = policy
         self._made: tuple[Any, Looker] | None = None
 
     def of(self, resource: MaterializeResource) -> "Looker":
         """A looker with the settings of a resource."""
         from mz_orchestration.sinks.look import Looker
+        from mz_orchestration.sinks.policy import HealthPolicy
 
         config = resource.config()
         if self._made is None or self._made[0] != config:
             if self._made is not None:
                 self._made[1].close()
-            self._made = config, Looker(config, kind=self._kind)
+            window = (self._policy or HealthPolicy()).flap_window
+            self._made = config, Looker(config, kind=self._kind, window=window)
         return self._made[1]

@@ -106,19 +106,56 @@ def events(webhook: Any) -> list[tuple[str, str]]:
     return [(alert["event"], alert["verdict"]) for message in webhook.told for alert in message["alerts"]]
 
 
+def test_a_watch_that_goes_on_knows_whom_it_has_told(sinks: Connection, webhook: Any, tmp_path: Path) -> None:
+    addresses, state = tmp_path / "webhooks", tmp_path / "state.json"
+    addresses.write_text(webhook.url)
+    options = ("--every", "1", "--webhooks", addresses, "--debounce", "1", "--recover-after", "1", "--state", state)
+    before = len(events(webhook))
+
+    def told() -> list[tuple[str, str]]:
+        return events(webhook)[before:]
+
+    with sink_faults(sinks, stay_stalled="watched.orders_kafka"):
+        with running("watch", *NAMES, *options):
+            until(lambda: told() == [("problem", "stalled")])
+            until(lambda: "stalled" in str(json.loads(state.read_text())["alerts"]))
+        assert run("check", *NAMES, "--state", state).returncode == 2
+        # Somebody else's sinks in the same file are neither dropped nor forgotten.
+        assert run("check", "--only", "watched.orders_lake", "--state", state).returncode == 0
+    with running("watch", *NAMES, *options):
+        until(lambda: len(told()) == 2)
+    assert told()[1][0] == "recovery"
+
+
+def test_what_could_not_be_delivered_is_told_later(sinks: Connection, webhook: Any, tmp_path: Path) -> None:
+    webhook.refuses = True
+    addresses = tmp_path / "webhooks"
+    addresses.write_text(webhook.url)
+    before = len(events(webhook))
+    with (
+        running("watch", *NAMES, "--every", "1", "--webhooks", addresses, "--debounce", "1") as process,
+        sink_faults(sinks, stay_stalled="watched.orders_kafka"),
+    ):
+        assert process.stderr is not None
+        assert "webhook 1 was not told: it answered 404" in process.stderr.readline()
+        webhook.refuses = False
+        until(lambda: events(webhook)[before:] == [("problem", "stalled")])
+
+
 def test_watching_tells_webhooks_of_problems_and_recoveries(sinks: Connection, webhook: Any, tmp_path: Path) -> None:
     addresses = tmp_path / "webhooks"
     addresses.write_text(f"# ours\n{webhook.url}\n")
+    before = len(events(webhook))
     with running(
         "watch", *NAMES, "--every", "1", "--webhooks", addresses, "--debounce", "1", "--recover-after", "1", "--json"
     ) as process:
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["verdict"] == "healthy"
         with sink_faults(sinks, stay_stalled="watched.orders_kafka"):
-            until(lambda: events(webhook) == [("problem", "stalled")])
-        until(lambda: len(events(webhook)) == 2)
-        assert events(webhook)[1][0] == "recovery"
-        assert "watched.orders_kafka is stalled since" in webhook.told[0]["text"]
+            until(lambda: events(webhook)[before:] == [("problem", "stalled")])
+        until(lambda: len(events(webhook)) == before + 2)
+        assert events(webhook)[-1][0] == "recovery"
+        assert "watched.orders_kafka is stalled since" in webhook.told[-2]["text"]
         process.send_signal(signal.SIGTERM)
         rest, errors = process.communicate(timeout=20)
     assert '"verdict": "stalled"' in rest
