@@ -14,6 +14,7 @@ from mz_orchestration.sinks.notify import document
 from mz_orchestration.sinks.openmetrics import exposition
 from mz_orchestration.sinks.selection import Selection
 from mz_orchestration.sinks.verdict import Health, Verdict
+from mz_orchestration.sinks.watch import Judge
 
 AT = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 ERROR = "kafka: <!channel> @here"
@@ -86,6 +87,10 @@ def test_metrics() -> None:
         (Selection(["*"], clusters=["big"]), {"b"}),
         (Selection(types=["iceberg"]), {"c"}),
         (Selection(["nothing*"]), set()),
+        (Selection(["orders", "other.*"]), {"a", "c"}),
+        (Selection(["other.lake", "shop.payments"]), {"b", "c"}),
+        (Selection(["*rders"]), {"a"}),
+        (Selection(kind="source"), set()),
     ],
 )
 def test_what_is_meant(selection: Selection, found: set[str]) -> None:
@@ -97,6 +102,27 @@ def test_a_name_that_is_none() -> None:
         Selection(["orderz"]).of(look())
     # It may have been dropped since the look before.
     assert Selection(["orderz"]).of(look(), known=True).connectors == {}
+
+
+def test_a_name_means_its_end_only() -> None:
+    with pytest.raises(NotFoundError):
+        Selection(["rders"]).of(look())
+    with pytest.raises(NotFoundError):
+        Selection(["shop"]).of(look())
+
+
+def test_a_look_at_some_says_nothing_of_others_and_forgets_none() -> None:
+    judge = Judge(selection=Selection(kind="sink"))
+    judge.judge(look())
+    other = Judge(selection=Selection(["orders"], kind="sink"), memory=judge.memory)
+    step = other.judge(look())
+    assert set(step.healths) == {"a"}
+    assert other.memory["connectors"].keys() == judge.memory["connectors"].keys()
+    sources = Judge(selection=Selection(kind="source"), memory=other.memory)
+    assert sources.judge(Look(AT, {})).healths == {}
+    gone = Judge(selection=Selection(kind="sink"), memory=sources.memory).judge(Look(AT, {}))
+    assert {each.verdict for each in gone.healths.values()} == {Verdict.DROPPED}
+    assert len(gone.healths) == 3
 
 
 def look() -> Look:
