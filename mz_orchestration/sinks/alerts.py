@@ -40,11 +40,20 @@ class Alert:
         kind: ``problem``, ``reminder`` or ``recovery``.
         health: As it is now.
         since: Since when the connector has been unwell, or well again.
+        told_at: Of a recovery and a reminder: when the problem was told of; seconds since 1970.
     """
 
     kind: Literal["problem", "reminder", "recovery"]
     health: Health
     since: datetime
+    told_at: float = 0.0
+
+    @property
+    def id(self) -> str:
+        """The same if it is told of again by a process that knows what was told before."""
+        if self.kind == "problem":
+            return f"{self.health.id}/problem/{self.health.verdict}/{self.since.timestamp():.0f}"
+        return f"{self.health.id}/{self.kind}/{self.told_at:.0f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +130,9 @@ def _alert(health: Health, state: AlertState, policy: AlertPolicy) -> tuple[Aler
         if not state.told and now - well >= policy.debounce:
             state = replace(state, bad_since=None)
         if state.told and now - well >= policy.recover_after:
-            return Alert("recovery", health, datetime.fromtimestamp(well, UTC)), AlertState(good_since=well)
+            return Alert("recovery", health, datetime.fromtimestamp(well, UTC), state.told_at), AlertState(
+                good_since=well
+            )
         return None, state
     began = min(health.since.timestamp(), now) if state.bad_since is None else state.bad_since
     state = replace(state, bad_since=began, good_since=None)
@@ -133,5 +144,5 @@ def _alert(health: Health, state: AlertState, policy: AlertPolicy) -> tuple[Aler
         # It got worse.
         return Alert("problem", health, since), replace(state, told=health.verdict.value, told_at=now)
     if state.told and policy.remind_every is not None and now - state.told_at >= policy.remind_every:
-        return Alert("reminder", health, since), replace(state, told=health.verdict.value, told_at=now)
+        return Alert("reminder", health, since, state.told_at), replace(state, told=health.verdict.value, told_at=now)
     return None, state

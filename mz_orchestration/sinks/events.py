@@ -112,7 +112,7 @@ def event(alert: Alert) -> dict[str, Any]:
     health = alert.health
     return {
         **health.to_metadata(),
-        "id": f"{health.id}/{alert.kind}/{health.verdict}/{alert.since.timestamp():.0f}",
+        "id": alert.id,
         "connector_id": health.id,
         "event": alert.kind,
         "since": alert.since.isoformat(),

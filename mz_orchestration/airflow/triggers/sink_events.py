@@ -46,7 +46,7 @@ class SinkHealthEventTrigger(LookingEventTrigger):
 
     ``event`` is ``problem``, ``reminder`` or ``recovery``. What was told is kept in the asset's state, on Airflow 3.3:
     a triggerer that takes over tells of what is new, and of what is gone. Before that one that is restarted tells again
-    of all that is unwell, and of no recovery whose problem it has not seen. ``id`` is the same if a problem is told of
+    of all that is unwell, and of no recovery whose problem it has not seen. ``id`` is the same if something is told of
     twice. What rests on movement (see the table of verdicts) is judged anew after a restart.
 
     :param sinks: ``[[database.]schema.]name`` of each, or patterns with ``*``; None for all.
