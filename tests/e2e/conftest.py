@@ -105,7 +105,11 @@ def sinks(materialize: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[A
             " INTO ICEBERG CATALOG CONNECTION watched.lake (NAMESPACE = 'n', TABLE = 't')"
             " USING AWS CONNECTION local_s3 MODE APPEND WITH (COMMIT INTERVAL = '1s')"
         )
-        ready = "SELECT count(*) FROM mz_internal.mz_sink_statuses WHERE status = 'running'"
+        ready = (
+            "SELECT count(DISTINCT s.id) FROM mz_internal.mz_sink_statuses s"
+            " JOIN mz_internal.mz_hydration_statuses h ON h.object_id = s.id"
+            " WHERE s.status = 'running' AND h.hydrated AND s.name LIKE 'orders_%'"
+        )
         end = time.monotonic() + 15
         while materialize.execute(ready).fetchone() != (2,):
             assert time.monotonic() < end

@@ -22,10 +22,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from mz_orchestration.flow import Clock
-from mz_orchestration.pipelines import notifications
 from mz_orchestration.pipelines.notifications import notify
 from mz_orchestration.pipelines.record import NodeEntry, NodeState, PipelineRecord, PipelineState
 from mz_orchestration.pipelines.spec import NotificationsSpec
+from mz_orchestration.webhooks import delivery
 
 SECRET = "T0KEN-in-the-path"
 FAILED, SUCCEEDED = PipelineState.FAILED, PipelineState.SUCCEEDED
@@ -223,7 +223,7 @@ def test_a_certificate_of_nobody_is_refused_at_once(tmp_path: Path) -> None:
 def test_who_never_answers_holds_up_nobody(
     site: Site, monkeypatch: pytest.MonkeyPatch, constant: str, warning: str
 ) -> None:
-    monkeypatch.setattr(notifications, constant, 0.2)
+    monkeypatch.setattr(delivery, constant, 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         data = {"webhooks": [{"url": address}, {"url": f"{site.url}/fine"}]}
