@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from mz_orchestration.sinks.facts import Kind, Look
+    from mz_orchestration.sinks.policy import HealthPolicy
     from mz_orchestration.sinks.verdict import Health
-    from mz_orchestration.sinks.watch import Step, Watch
+    from mz_orchestration.sinks.watch import Judge, Step, Watch
 
 app = typer.Typer(help="How streaming sinks and sources are: status and movement, and what to do.")
 
@@ -35,6 +37,14 @@ State = Annotated[
         "--state", help="File in which the next call finds what this one saw: without one, movement is not judged."
     ),
 ]
+Policy = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--policy",
+        metavar="FIELD=SECONDS",
+        help="How long what may last before it counts, such as starting_after=900. Several times for several.",
+    ),
+]
 Every = Annotated[float, typer.Option("--every", help="Seconds between looks where no status has changed.", min=1)]
 Subscribe = Annotated[
     bool, typer.Option("--subscribe/--poll", help="Look as soon as a status changes, by SUBSCRIBE, or only --every.")
@@ -48,6 +58,7 @@ def list_sinks(
     cluster: Cluster = None,
     type: Type = None,
     sources: Sources = False,
+    policy: Policy = None,
     state: State = None,
     json: Json = False,
 ) -> None:
@@ -55,7 +66,7 @@ def list_sinks(
     if context.invoked_subcommand is not None:
         return
     with reporting(as_json=json):
-        healths, look = _one_look(only, cluster, type, sources, state)
+        healths, look = _Asked(sources, policy, state, only, cluster, type).look()
         if json:
             print_json(_data(healths, look))
         elif not healths:
@@ -72,6 +83,7 @@ def check(
     cluster: Cluster = None,
     type: Type = None,
     sources: Sources = False,
+    policy: Policy = None,
     state: State = None,
 ) -> None:
     """One line and an exit code, as Nagios and its kin read them: 0 ok, 1 warning, 2 critical, 3 unknown."""
@@ -80,7 +92,7 @@ def check(
     from mz_orchestration.sinks.watch import worst
 
     try:
-        healths, _ = _one_look(only, cluster, type, sources, state)
+        healths, _ = _Asked(sources, policy, state, only, cluster, type).look()
     except MzOrchestrationError as error:
         typer.echo(f"UNKNOWN - {printable(str(error))}".replace("\n", " ").replace("|", "/"))
         raise typer.Exit(int(Severity.UNKNOWN)) from error
@@ -94,12 +106,13 @@ def check(
 def explain(
     name: Annotated[str, typer.Argument(help="Its name; schema and database may be left out.")],
     sources: Sources = False,
+    policy: Policy = None,
     state: State = None,
     json: Json = False,
 ) -> None:
     """Say how one sink is, why, and what to do: its status, history, replicas and counters."""
     with reporting(as_json=json):
-        healths, look = _one_look([name], None, None, sources, state)
+        healths, look = _Asked(sources, policy, state, [name]).look()
         if json:
             print_json(_data(healths, look))
             return
@@ -121,11 +134,16 @@ def watch(
     cluster: Cluster = None,
     type: Type = None,
     sources: Sources = False,
+    policy: Policy = None,
     state: State = None,
     every: Every = 10.0,
     subscribe: Subscribe = True,
     debounce: Annotated[float, typer.Option(help="Seconds one has to be unwell before webhooks are told.", min=0)] = 30,
     recover_after: Annotated[float, typer.Option(help="Seconds it has to be well again.", min=0)] = 60,
+    remind_every: Annotated[
+        float | None,
+        typer.Option(help="Seconds after which webhooks are told again of what goes on; else they are not."),
+    ] = None,
     minimum: Annotated[Literal["warning", "critical"], typer.Option(help="What webhooks are told of.")] = "warning",
     webhooks: Annotated[
         Path | None,
@@ -142,10 +160,12 @@ def watch(
         from mz_orchestration.sinks.alerts import AlertPolicy
         from mz_orchestration.validation import validated
 
-        policy = validated(AlertPolicy, minimum=minimum, debounce=debounce, recover_after=recover_after)
+        alert_policy = validated(
+            AlertPolicy, minimum=minimum, debounce=debounce, recover_after=recover_after, remind_every=remind_every
+        )
         addresses = _addresses(webhooks)
-        with _watch(only, cluster, type, sources, state, every=every, subscribe=subscribe) as watching:
-            follow(watching, policy, addresses, state=state, as_json=json)
+        with _Asked(sources, policy, state, only, cluster, type).watch(every=every, subscribe=subscribe) as watching:
+            follow(watching, alert_policy, addresses, state=state, as_json=json)
 
 
 @app.command("metrics")
@@ -154,6 +174,7 @@ def metrics(
     cluster: Cluster = None,
     type: Type = None,
     sources: Sources = False,
+    policy: Policy = None,
     state: State = None,
     every: Every = 15.0,
     listen: Annotated[
@@ -169,12 +190,12 @@ def metrics(
         from mz_orchestration.sinks.state import write_whole
 
         if output is not None:
-            healths, _ = _one_look(only, cluster, type, sources, state)
+            healths, _ = _Asked(sources, policy, state, only, cluster, type).look()
             write_whole(output, exposition(healths), field="--output")
             return
         from mz_orchestration.cli.sinks_metrics import serve
 
-        with _watch(only, cluster, type, sources, state, every=every, subscribe=True) as watching:
+        with _Asked(sources, policy, state, only, cluster, type).watch(every=every, subscribe=True) as watching:
             serve(watching, listen)
 
 
@@ -182,43 +203,59 @@ def _kind(sources: bool) -> Kind:
     return "source" if sources else "sink"
 
 
-def _one_look(
-    only: list[str] | None, cluster: list[str] | None, type: list[str] | None, sources: bool, state: Path | None
-) -> tuple[Mapping[str, Health], Look]:
-    """One look, judged with what the file remembers, which is then written anew."""
-    from mz_orchestration.sinks.look import Looker
-    from mz_orchestration.sinks.selection import Selection
-    from mz_orchestration.sinks.state import read_state, write_state
-    from mz_orchestration.sinks.watch import Judge
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the options that the commands share have said."""
 
-    memory = None if state is None else read_state(state)
-    judge = Judge(selection=Selection(only or (), cluster or (), type or (), kind=_kind(sources)), memory=memory)
-    with Looker(kind=_kind(sources)) as looker:
-        look = looker.look()
-    step: Step = judge.judge(look)
-    if state is not None:
-        # What `watch` keeps there beside it stays.
-        write_state(state, {**(memory or {}), **judge.memory})
-    return step.healths, look
+    sources: bool
+    limits: list[str] | None
+    state: Path | None
+    only: list[str] | None = None
+    clusters: list[str] | None = None
+    types: list[str] | None = None
 
+    def look(self) -> tuple[Mapping[str, Health], Look]:
+        """One look, judged with what the file remembers, which is then written anew."""
+        from mz_orchestration.sinks.look import Looker
+        from mz_orchestration.sinks.state import write_state
 
-def _watch(
-    only: list[str] | None,
-    cluster: list[str] | None,
-    type: list[str] | None,
-    sources: bool,
-    state: Path | None,
-    *,
-    every: float,
-    subscribe: bool,
-) -> Watch:
-    from mz_orchestration.sinks.selection import Selection
-    from mz_orchestration.sinks.state import read_state
-    from mz_orchestration.sinks.watch import Judge, Watch
+        policy = self._policy()
+        judge, memory = self._judge(policy)
+        with Looker(kind=_kind(self.sources), window=policy.flap_window) as looker:
+            look = looker.look()
+        step: Step = judge.judge(look)
+        if self.state is not None:
+            # What `watch` keeps there beside it stays.
+            write_state(self.state, {**(memory or {}), **judge.memory})
+        return step.healths, look
 
-    memory = None if state is None else read_state(state)
-    judge = Judge(selection=Selection(only or (), cluster or (), type or (), kind=_kind(sources)), memory=memory)
-    return Watch(kind=_kind(sources), judge=judge, every=every, subscribe=subscribe)
+    def watch(self, *, every: float, subscribe: bool) -> Watch:
+        """A watch that goes on with what the file remembers."""
+        from mz_orchestration.sinks.watch import Watch
+
+        policy = self._policy()
+        judge, _ = self._judge(policy)
+        return Watch(kind=_kind(self.sources), judge=judge, policy=policy, every=every, subscribe=subscribe)
+
+    def _judge(self, policy: HealthPolicy) -> tuple[Judge, Any]:
+        from mz_orchestration.sinks.selection import Selection
+        from mz_orchestration.sinks.state import read_state
+        from mz_orchestration.sinks.watch import Judge
+
+        memory = None if self.state is None else read_state(self.state)
+        selection = Selection(self.only or (), self.clusters or (), self.types or (), kind=_kind(self.sources))
+        return Judge(policy, selection, memory), memory
+
+    def _policy(self) -> HealthPolicy:
+        from mz_orchestration.sinks.policy import health_policy
+
+        values = {}
+        for each in self.limits or ():
+            name, equals, value = each.partition("=")
+            if not equals:
+                raise ConfigurationError(f"--policy: {each!r} has no '='.", hint="Write it as starting_after=900.")
+            values[name.strip()] = value.strip()
+        return health_policy(values)
 
 
 def _data(healths: Mapping[str, Health], look: Look) -> dict[str, Any]:

@@ -11,6 +11,9 @@ from mz_orchestration.errors import ConfigurationError
 from mz_orchestration.sinks.openmetrics import CONTENT_TYPE, exposition
 from mz_orchestration.sinks.watch import Watch
 
+# Seconds.
+_SILENCE = 30.0
+
 
 def serve(watch: Watch, listen: str) -> None:
     """Answer at ``/metrics`` while the watch goes on; ends with an interrupt only.
@@ -51,6 +54,9 @@ class _Page:
 
 def _handler(page: _Page) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        # Whoever connects and says nothing holds a thread for so long.
+        timeout = _SILENCE
+
         def do_GET(self) -> None:
             if self.path.partition("?")[0] != "/metrics":
                 self.send_error(404)

@@ -208,8 +208,9 @@ def _of_running(
         evidence = [f"On {_replica_name(facts, event.replica)}: {event.error or event.status}" for event in stalled]
         moments = [event.at.timestamp() for event in stalled] + [_changed(each, now) for each in down]
         yield Verdict.DEGRADED, min(moments), [*evidence, *(_down(each) for each in down)]
-    quiet = max(memory.committed_moved or start, start)
-    if now - quiet > policy.idle_after:
+    # What is staged waits for the commit that its interval allows.
+    quiet = max(committed_moved, staged_moved)
+    if now - quiet > policy.idle_after + interval:
         keeps_up = "keeps up with what it reads" if facts.position is not None else "nobody says what it reads"
         yield Verdict.IDLE, quiet, [f"It runs, {keeps_up}, and has had nothing to commit for {_span(now - quiet)}."]
     yield Verdict.HEALTHY, since, ["It runs." if facts.counters else "It runs, and there are no statistics yet."]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mz_orchestration.errors import ConfigurationError
+from mz_orchestration.validation import describe_validation
 
 Seconds = Annotated[float, Field(gt=0, le=30 * 86400)]
 
@@ -43,3 +47,19 @@ class HealthPolicy(BaseModel):
     flap_settle: Seconds = Field(
         default=120.0, description="Running for longer, and for longer than it used to, ends that."
     )
+
+
+def health_policy(values: Mapping[str, Any] | None) -> HealthPolicy:
+    """The policy with some of its fields as somebody has given them.
+
+    Args:
+        values: By name of the field; None for none.
+
+    Raises:
+        ConfigurationError: There is no such field, or its value is out of range.
+    """
+    try:
+        return HealthPolicy.model_validate({} if values is None else values)
+    except ValidationError as error:
+        fields = ", ".join(HealthPolicy.model_fields)
+        raise ConfigurationError(f"policy: {describe_validation(error)}", hint=f"There are {fields}.") from None

@@ -44,13 +44,14 @@ _HYDRATION = """
     SELECT object_id, jsonb_object_agg(replica_id, hydrated) AS hydrated
       FROM mz_internal.mz_hydration_statuses WHERE replica_id IS NOT NULL GROUP BY object_id"""
 
-# Counts are text: they are wider than numbers in JSON are everywhere.
+# Counts are text: they are wider than numbers in JSON are everywhere. A commit interval has to look like one: a cast
+# that failed, of whatever somebody has written into a sink's definition, would keep all sinks from being looked at.
 _SINKS = """
 SELECT m.at, s.id, o.database_name, o.database_name = current_database(), o.schema_name, o.name, s.type, c.name,
        t.status, t.last_status_change_at, t.error, t.details, e.events, n.counters, r.replicas, y.hydrated,
        f.write_frontier::text, i.write_frontier::text, d.schema_name || '.' || d.name,
        extract(epoch FROM l.local_lag),
-       extract(epoch FROM (regexp_match(s.create_sql, 'COMMIT INTERVAL\\s*=?\\s*''([^'']*)''', 'i'))[1]::interval)
+       extract(epoch FROM (regexp_match(s.create_sql, {interval}, 'i'))[1]::interval)
   FROM (SELECT now() AS at) m
   LEFT JOIN mz_catalog.mz_sinks s ON s.id LIKE 'u%'
   LEFT JOIN mz_internal.mz_object_fully_qualified_names o ON o.id = s.id
@@ -68,6 +69,11 @@ SELECT m.at, s.id, o.database_name, o.database_name = current_database(), o.sche
   LEFT JOIN mz_internal.mz_frontiers i ON i.object_id = l.slowest_local_input_id
   LEFT JOIN mz_internal.mz_object_fully_qualified_names d ON d.id = l.slowest_local_input_id
 """
+
+_INTERVAL = (
+    "COMMIT INTERVAL *=? *'((?:[0-9]{1,6}(?:[.][0-9]{1,3})? *"
+    "(?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?) *)+|[0-9]{1,4}(?::[0-9]{2}){1,2})'"
+)
 
 # A source reads what lies outside: its position is an offset there.
 _SOURCES = """
@@ -100,6 +106,7 @@ def look_statement(kind: Kind, window: float) -> sql.Composed:
     if kind == "source":
         identifier, history = ("source_id", "mz_source_status_history")
     return sql.SQL(_SINKS if kind == "sink" else _SOURCES).format(
+        interval=sql.Literal(_INTERVAL),
         history=sql.SQL(_HISTORY).format(
             id=sql.Identifier(identifier), history=sql.Identifier(history), window=sql.Literal(f"{window:.0f} seconds")
         ),

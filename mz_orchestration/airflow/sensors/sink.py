@@ -14,6 +14,7 @@ from mz_orchestration.airflow.version_compat import AirflowFailException, Airflo
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from mz_orchestration.sinks.policy import HealthPolicy
     from mz_orchestration.sinks.wait import SinkWaiting
 
 # Until Airflow gives up on a trigger that should have told of its deadline: the triggerer is away.
@@ -40,6 +41,8 @@ class MaterializeSinkHealthSensor(BaseSensorOperator):
     :param healthy_for: seconds the sink has to have been well, without a break. (templated)
     :param fail_on: verdicts that fail the task; none for none: then they are waited out until ``timeout``.
     :param fail_after: seconds that such a verdict has to last.
+    :param policy: how long what may last before it counts, in seconds, by the fields of
+        :class:`~mz_orchestration.sinks.policy.HealthPolicy`, such as ``{"starting_after": 900}``.
     :param poke_interval: seconds between two looks.
     :param deferrable: wait in the triggerer, holding no worker; the default of ``[operators] default_deferrable``.
     :return: verdict, counts, rates and the rest that is known, as a small dictionary.
@@ -60,6 +63,7 @@ class MaterializeSinkHealthSensor(BaseSensorOperator):
         healthy_for: float | str = 0.0,
         fail_on: Sequence[str] | None = None,
         fail_after: float = 30.0,
+        policy: Mapping[str, float] | None = None,
         poke_interval: timedelta | float = 10.0,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
@@ -71,6 +75,7 @@ class MaterializeSinkHealthSensor(BaseSensorOperator):
         self.healthy_for = healthy_for
         self.fail_on = fail_on
         self.fail_after = fail_after
+        self.policy = policy
         self.deferrable = deferrable
 
     def execute(self, context: Context) -> Any:
@@ -91,7 +96,8 @@ class MaterializeSinkHealthSensor(BaseSensorOperator):
         with as_airflow_errors():
             if self._waiting is None:
                 self._waiting = self._begin(context)
-            with Looker(resolve({"materialize": self.materialize_conn_id}).materialize) as looker:
+            config = resolve({"materialize": self.materialize_conn_id}).materialize
+            with Looker(config, window=self._policy().flap_window) as looker:
                 health, done = self._waiting.look(looker.look())
         state = context.get("task_state_store")
         if self.reschedule and not self.deferrable and state is not None:
@@ -125,7 +131,12 @@ class MaterializeSinkHealthSensor(BaseSensorOperator):
         if first is not None and (state := context.get("task_state_store")) is not None:
             held: Any = {**(state.get(_MEMORY) or {})}  # type: ignore[dict-item]  # ours is a dictionary
             memory = held if held.pop("sink", None) == self.sink else None
-        return SinkWaiting(validated(SinkWait, **self._wait()), memory=memory)
+        return SinkWaiting(validated(SinkWait, **self._wait()), self._policy(), memory)
+
+    def _policy(self) -> HealthPolicy:
+        from mz_orchestration.sinks.policy import health_policy
+
+        return health_policy(self.policy)
 
     def _wait(self) -> dict[str, Any]:
         wait: dict[str, Any] = {"sink": self.sink, "healthy_for": self.healthy_for, "fail_after": self.fail_after}
@@ -146,6 +157,7 @@ class MaterializeSinkHealthSensor(BaseSensorOperator):
                 materialize_conn_id=self.materialize_conn_id,
                 memory=memory,
                 poll_interval=self.poke_interval,
+                policy=None if self.policy is None else dict(self.policy),
             ),
             method_name="execute_complete",
             timeout=max(deadline - datetime.now(UTC), timedelta(0)) + _TRIGGERER_AWAY,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mz_orchestration import flow
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mz_orchestration.sinks.alerts import AlertPolicy
     from mz_orchestration.sinks.events import HealthEvents
     from mz_orchestration.sinks.facts import Kind, Look
+    from mz_orchestration.sinks.policy import HealthPolicy
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,8 @@ class SinkHealthEventTrigger(LookingEventTrigger):
     :param remind_every: seconds after which a problem is told of again; None for never.
     :param poll_interval: seconds between two looks where nothing seems to change.
     :param subscribe: hold a ``SUBSCRIBE``, too, so that a change of status is seen within a second.
+    :param policy: how long what may last before it counts, in seconds, by the fields of
+        :class:`~mz_orchestration.sinks.policy.HealthPolicy`, such as ``{"starting_after": 900}``.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class SinkHealthEventTrigger(LookingEventTrigger):
         remind_every: float | None = None,
         poll_interval: float = 10.0,
         subscribe: bool = True,
+        policy: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.sinks = sinks
@@ -86,6 +90,7 @@ class SinkHealthEventTrigger(LookingEventTrigger):
         self.remind_every = remind_every
         self.poll_interval = poll_interval
         self.subscribe = subscribe
+        self.policy = policy
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """
@@ -106,6 +111,7 @@ class SinkHealthEventTrigger(LookingEventTrigger):
             "remind_every": self.remind_every,
             "poll_interval": self.poll_interval,
             "subscribe": self.subscribe,
+            "policy": None if self.policy is None else dict(self.policy),
         }
 
     @property
@@ -117,7 +123,14 @@ class SinkHealthEventTrigger(LookingEventTrigger):
 
     def producer(self) -> SinkProducer:
         """Return what looks at sinks."""
-        return SinkProducer(self.watched, self.materialize_conn_id, self.kind, self.poll_interval, self.subscribe)
+        return SinkProducer(
+            self.watched,
+            self.materialize_conn_id,
+            self.kind,
+            self._health_policy(),
+            poll_interval=self.poll_interval,
+            subscribe=self.subscribe,
+        )
 
     def seen(self, kept: dict[str, Any] | None) -> HealthEvents:
         """
@@ -129,7 +142,12 @@ class SinkHealthEventTrigger(LookingEventTrigger):
         from mz_orchestration.sinks.selection import Selection
 
         selection = Selection(self.sinks or (), self.clusters or (), required=False)
-        return HealthEvents(alert_policy=self._alert_policy(), selection=selection, kept=kept)
+        return HealthEvents(self._health_policy(), self._alert_policy(), selection, kept)
+
+    def _health_policy(self) -> HealthPolicy:
+        from mz_orchestration.sinks.policy import health_policy
+
+        return health_policy(self.policy)
 
     def _alert_policy(self) -> AlertPolicy:
         from mz_orchestration.sinks.alerts import AlertPolicy
@@ -154,6 +172,7 @@ class SinkHealthEventTrigger(LookingEventTrigger):
             raise ConfigurationError(f"kind: {self.kind!r} is neither 'sink' nor 'source'.")
         positive_seconds("poll_interval", self.poll_interval)
         self._alert_policy()
+        self._health_policy()
 
 
 class SinkProducer(LookProducer):
@@ -163,16 +182,25 @@ class SinkProducer(LookProducer):
     :param watched: what is watched, for logs.
     :param materialize_conn_id: connection to Materialize.
     :param kind: ``sink`` or ``source``.
+    :param policy: how long what may last.
     :param poll_interval: seconds between two looks.
     :param subscribe: look as soon as something changes, too.
     """
 
     def __init__(
-        self, watched: str, materialize_conn_id: str, kind: Kind, poll_interval: float, subscribe: bool
+        self,
+        watched: str,
+        materialize_conn_id: str,
+        kind: Kind,
+        policy: HealthPolicy,
+        *,
+        poll_interval: float,
+        subscribe: bool,
     ) -> None:
         super().__init__(watched)
         self._materialize_conn_id = materialize_conn_id
         self._kind = kind
+        self._policy = policy
         self._poll_interval = poll_interval
         self._subscribe = subscribe
 
@@ -185,7 +213,13 @@ class SinkProducer(LookProducer):
         from mz_orchestration.sinks.watch import Watch
 
         systems = await aresolve({"materialize": self._materialize_conn_id})
-        watch = Watch(systems.materialize, kind=self._kind, every=self._poll_interval, subscribe=self._subscribe)
+        watch = Watch(
+            systems.materialize,
+            kind=self._kind,
+            policy=self._policy,
+            every=self._poll_interval,
+            subscribe=self._subscribe,
+        )
         try:
             while True:
                 look = await flow.arun(watch.look_flow())

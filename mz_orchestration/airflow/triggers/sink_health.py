@@ -24,6 +24,7 @@ class SinkHealthTrigger(BaseTrigger):
     :param materialize_conn_id: connection to Materialize.
     :param memory: what the sensor has seen.
     :param poll_interval: seconds between two looks.
+    :param policy: how long what may last, by field of ``HealthPolicy``.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class SinkHealthTrigger(BaseTrigger):
         materialize_conn_id: str = "materialize_default",
         memory: dict[str, Any] | None = None,
         poll_interval: float = 10.0,
+        policy: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -42,6 +44,7 @@ class SinkHealthTrigger(BaseTrigger):
         self.materialize_conn_id = materialize_conn_id
         self.memory = memory
         self.poll_interval = poll_interval
+        self.policy = policy
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what makes the trigger again elsewhere."""
@@ -51,6 +54,7 @@ class SinkHealthTrigger(BaseTrigger):
             "materialize_conn_id": self.materialize_conn_id,
             "memory": self.memory,
             "poll_interval": self.poll_interval,
+            "policy": self.policy,
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -65,14 +69,16 @@ class SinkHealthTrigger(BaseTrigger):
     async def _event(self) -> dict[str, Any]:
         from mz_orchestration.flow import in_daemon_thread
         from mz_orchestration.sinks.look import Looker
+        from mz_orchestration.sinks.policy import health_policy
         from mz_orchestration.sinks.wait import SinkWait, SinkWaiting
         from mz_orchestration.validation import validated
 
         last = "It has not been looked at."
         try:
-            waiting = SinkWaiting(validated(SinkWait, **self.wait), memory=self.memory)
+            policy = health_policy(self.policy)
+            waiting = SinkWaiting(validated(SinkWait, **self.wait), policy, self.memory)
             systems = await aresolve({"materialize": self.materialize_conn_id})
-            looker = Looker(systems.materialize)
+            looker = Looker(systems.materialize, window=policy.flap_window)
             try:
                 while True:
                     try:

@@ -51,8 +51,12 @@ def drive(operator: BaseOperator) -> Any:
 
 
 def test_one_that_is_well(sinks: Connection, mode: dict[str, Any]) -> None:
-    result = drive(sensor(**mode, healthy_for=1))
+    result = drive(sensor(**mode))
     assert (result["name"], result["verdict"], result["severity"]) == (KAFKA, "healthy", "ok")
+
+
+def test_a_policy_of_its_own(sinks: Connection, mode: dict[str, Any]) -> None:
+    assert drive(sensor(**mode, healthy_for=2, policy={"idle_after": 1}))["verdict"] == "idle"
 
 
 def test_what_it_has_to_have_committed(sinks: Connection, mode: dict[str, Any]) -> None:
@@ -82,6 +86,8 @@ def test_one_that_is_not_there(sinks: Connection, mode: dict[str, Any]) -> None:
         drive(sensor(**mode, sink="watched.*"))
     with pytest.raises(AirflowFailException, match="committed"):
         drive(sensor(**mode, committed="many"))
+    with pytest.raises(AirflowFailException, match=r"policy: idle_afer: .*There are starting_after, "):
+        drive(sensor(**mode, policy={"idle_afer": 60}))
 
 
 def test_a_materialize_that_does_not_answer(

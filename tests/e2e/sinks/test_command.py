@@ -66,6 +66,9 @@ def test_a_check_for_monitoring(sinks: Connection, tmp_path: Path) -> None:
     assert done.stdout == "OK - 2 sinks, all well | ok=2 warning=0 critical=0 unknown=0\n"
     assert done.returncode == 0
     assert len(json.loads(state.read_text())["connectors"]) == 2
+    kafka = (*NAMES, "--type", "kafka")
+    found = json.loads(run(*kafka, "--state", state, "--policy", "idle_after=0.1", "--json").stdout)["connectors"]
+    assert [each["verdict"] for each in found] == ["idle"]
     with sink_faults(sinks, every_replica="*", stall_replica="watched.orders_kafka/r2"):
         until(lambda: "DEGRADED" in run("check", *NAMES).stdout.upper())
         assert run("check", *NAMES).returncode == 1
@@ -191,6 +194,9 @@ def test_metrics_by_file_and_by_endpoint(sinks: Connection, tmp_path: Path) -> N
         (("--state", "/nowhere/state"), "--state: /nowhere/state cannot be written"),
         (("watch", "--webhooks", "/nowhere/hooks"), "--webhooks: /nowhere/hooks cannot be read"),
         (("watch", "--debounce", "1e9"), "debounce"),
+        (("watch", "--remind-every", "1"), "remind_every"),
+        (("--policy", "starting_after"), "--policy: 'starting_after' has no '='"),
+        (("explain", "orders_kafka", "--policy", "starting_after=soon"), "policy: starting_after: "),
     ],
 )
 def test_what_cannot_be_used(sinks: Connection, arguments: tuple[str, ...], text: str) -> None:

@@ -69,6 +69,16 @@ def test_a_look(sinks: Connection) -> None:
     assert again.at > look.at
 
 
+def test_what_only_looks_like_a_commit_interval(sinks: Connection) -> None:
+    sinks.execute(
+        "CREATE SINK watched.odd IN CLUSTER watched FROM watched.orders INTO KAFKA CONNECTION watched.kafka"
+        " (TOPIC 'COMMIT INTERVAL = ''soon''') FORMAT JSON ENVELOPE DEBEZIUM"
+    )
+    with Looker() as looker:
+        (odd,) = Selection(["watched.odd"]).of(looker.look()).connectors.values()
+    assert odd.commit_interval is None
+
+
 def test_a_source(sinks: Connection) -> None:
     sinks.execute(
         "CREATE SOURCE watched.counter IN CLUSTER watched FROM LOAD GENERATOR COUNTER (TICK INTERVAL '100ms')"

@@ -13,7 +13,9 @@ from mz_orchestration.errors import ConfigurationError
 
 
 def test_made_again_it_is_the_same() -> None:
-    trigger = SinkHealthEventTrigger(sinks=("shop.*",), clusters=["sinks"], minimum="critical", remind_every=3600)
+    trigger = SinkHealthEventTrigger(
+        sinks=("shop.*",), clusters=["sinks"], minimum="critical", policy={"stuck_after": 600}
+    )
     classpath, kwargs = trigger.serialize()
     assert classpath == "mz_orchestration.airflow.triggers.sink_events.SinkHealthEventTrigger"
     assert SinkHealthEventTrigger(**json.loads(json.dumps(kwargs))).serialize() == (classpath, kwargs)
@@ -36,6 +38,8 @@ def test_an_asset_takes_it() -> None:
         ("recover_after", "soon"),
         ("remind_every", 1),
         ("poll_interval", 0),
+        ("policy", {"stuck": 600}),
+        ("policy", {"stuck_after": 0}),
     ],
 )
 def test_mistakes_show_when_the_dag_is_read(field: str, value: Any) -> None:

@@ -160,7 +160,7 @@ def test_commits_that_are_far_apart_are_waited_for() -> None:
     for _ in range(6):
         world.commits = False
         said = world.watch(600, messages=10)
-        assert Verdict.NOT_COMMITTING not in [verdict for _, verdict in said]
+        assert {verdict for _, verdict in said} <= {Verdict.HEALTHY}
         world.counted["r1"][1] = world.counted["r1"][0]
         world.commits = True
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mz_orchestration.sinks.policy import HealthPolicy
+
 from .noticing import EVERY, table
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "sinks.md"
@@ -24,3 +26,8 @@ def test_statuses_are_noticed_within_seconds_and_standstill_within_a_few_publica
             assert by_looks <= EVERY, what
             assert with_subscribe <= 1, what
         assert by_looks <= 310, what
+
+
+def test_all_fields_of_the_policy_are_documented() -> None:
+    text = DOCUMENT.read_text()
+    assert [name for name in HealthPolicy.model_fields if f"`{name}`" not in text] == []
