@@ -44,9 +44,10 @@ airflow: $(VENV)/.everything
 dagster: $(VENV)/.everything
 	$(BIN)/mz-orchestration local dagster
 
-# Two at a time, each with a stack of its own.
+# So many at a time, each with a stack of its own. On two cores a third fills what the waits of the others leave.
+WORKERS ?= 3
 test: $(VENV)/.everything test-connector
-	$(PYTEST) --numprocesses 2 --dist loadfile $(ARGS)
+	$(PYTEST) --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 # The loads against a real account and a real bucket; says which settings it wants.
 test-account: $(VENV)/.everything
@@ -83,13 +84,14 @@ $(VENV)/.everything: $(BIN)/uv pyproject.toml constraints.txt
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-connector4
 	$(BIN)/uv pip install --quiet --python .venv-connector4/bin/python --constraint constraints-connector4.txt \
 		'snowflake-connector-python<5' boto3 httpx psycopg[binary] pyarrow pydantic pyyaml pytest pytest-rerunfailures \
-		pytest-timeout rich tenacity typer
+		pytest-timeout pytest-xdist rich tenacity typer
 	$(BIN)/uv pip install --quiet --python .venv-connector4/bin/python --no-deps --editable .
 	@touch $@
 
 test-connector: $(VENV)/.everything .venv-connector4/.ready
 	MZ_LOCAL_SERVER_PYTHON=$(CURDIR)/$(BIN)/python \
-		.venv-connector4/bin/python -m pytest $(ARGS) tests/contract/local_snowflake tests/contract/snowflake
+		.venv-connector4/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS) \
+		tests/contract/local_snowflake tests/contract/snowflake
 
 # The oldest Airflow that is supported, with what there was when it came out.
 .venv-airflow31/.ready: $(BIN)/uv constraints-airflow31.txt

@@ -70,7 +70,7 @@ def list_sinks(
         if json:
             print_json(_data(healths, look))
         elif not healths:
-            typer.echo(f"no {_kind(sources)}s")
+            typer.echo(f"no {_kind(sources)}s" + (" that fit" if only or cluster or type else ""))
         else:
             from mz_orchestration.cli.sinks_view import console, table
 
@@ -96,6 +96,10 @@ def check(
     except MzOrchestrationError as error:
         typer.echo(f"UNKNOWN - {printable(str(error))}".replace("\n", " ").replace("|", "/"))
         raise typer.Exit(int(Severity.UNKNOWN)) from error
+    if not healths and (only or cluster or type):
+        # What somebody has misspelled is not well.
+        typer.echo(f"UNKNOWN - no {_kind(sources)}s fit --only, --cluster and --type")
+        raise typer.Exit(int(Severity.UNKNOWN))
     found = worst(healths)
     severity = Severity.OK if found is None else found.severity
     typer.echo(nagios(list(healths.values()), severity, f"{_kind(sources)}s"))

@@ -36,12 +36,16 @@ def follow(watch: Watch, policy: AlertPolicy, webhooks: list[SecretStr], *, stat
     """
     remembered = delivered = {} if state is None else _told_before(state)
     undelivered: list[Alert] = []
+    looked = False
     with _shown(as_json) as show:
         for step in watch.steps():
             show(step)
             if step.error is not None:
                 say(f"warning: {step.error}", bold="yellow")
                 continue
+            if not looked and not step.healths:
+                say("warning: there is nothing to watch yet", bold="yellow")
+            looked = True
             told, remembered = alerts(step.healths, remembered, policy)
             undelivered = _tell(webhooks, [*undelivered, *told])
             # What nobody was told of is told of again, by the next process, too: twice, but not never.

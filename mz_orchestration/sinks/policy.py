@@ -62,4 +62,4 @@ def health_policy(values: Mapping[str, Any] | None) -> HealthPolicy:
         return HealthPolicy.model_validate({} if values is None else values)
     except ValidationError as error:
         fields = ", ".join(HealthPolicy.model_fields)
-        raise ConfigurationError(f"policy: {describe_validation(error)}", hint=f"There are {fields}.") from None
+        raise ConfigurationError(f"policy: {describe_validation(error)}", hint=f"Its fields are {fields}.") from None

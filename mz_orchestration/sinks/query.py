@@ -49,7 +49,7 @@ _HYDRATION = """
 _SINKS = """
 SELECT m.at, s.id, o.database_name, o.database_name = current_database(), o.schema_name, o.name, s.type, c.name,
        t.status, t.last_status_change_at, t.error, t.details, e.events, n.counters, r.replicas, y.hydrated,
-       f.write_frontier::text, i.write_frontier::text, d.schema_name || '.' || d.name,
+       f.write_frontier::text, i.write_frontier::text, jsonb_build_array(d.schema_name, d.name),
        extract(epoch FROM l.local_lag),
        extract(epoch FROM (regexp_match(s.create_sql, {interval}, 'i'))[1]::interval)
   FROM (SELECT now() AS at) m
@@ -145,7 +145,7 @@ def _facts(kind: Kind, row: Sequence[Any]) -> ConnectorFacts:
         replicas=tuple(_replicas(replicas or (), hydrated or {})),
         position=None if position is None else int(position),
         input_position=None if input_position is None else int(input_position),
-        input=read,
+        input=None if not read or read[1] is None else format_object_name([part for part in read if part]),
         lag=None if lag is None else float(lag),
         commit_interval=None if interval is None else float(interval),
     )

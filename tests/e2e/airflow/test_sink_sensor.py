@@ -86,7 +86,7 @@ def test_one_that_is_not_there(sinks: Connection, mode: dict[str, Any]) -> None:
         drive(sensor(**mode, sink="watched.*"))
     with pytest.raises(AirflowFailException, match="committed"):
         drive(sensor(**mode, committed="many"))
-    with pytest.raises(AirflowFailException, match=r"policy: idle_afer: .*There are starting_after, "):
+    with pytest.raises(AirflowFailException, match=r"policy: idle_afer: .*Its fields are starting_after, "):
         drive(sensor(**mode, policy={"idle_afer": 60}))
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from mz_orchestration.errors import AlreadyRunningError, DeadlineError, MzOrchestrationError, WrongEnvironmentError
 from mz_orchestration.exports.export import run_export
-from mz_orchestration.exports.handle import start_export
+from mz_orchestration.exports.handle import cancel_export, start_export
 from mz_orchestration.exports.policy import ExportPolicy
 from mz_orchestration.exports.result import ExportResult
 from mz_orchestration.exports.spec import ExportSpec
@@ -134,8 +134,9 @@ def test_the_same_run_twice_does_not_wait_if_told_so(
 
 
 def test_the_command_skips_with_exit_code_0(spec: Spec, materialize: Sql, store: ObjectStore) -> None:
-    with copy_faults(materialize, slow_rows=0.003, target="/overlap_cli/"):
-        start_export(spec("overlap_cli"), run_key="cli-1", store=store)
+    # Longer than any command may take; ended by the cancel.
+    with copy_faults(materialize, slow_rows=0.1, target="/overlap_cli/"):
+        first = start_export(spec("overlap_cli"), run_key="cli-1", store=store)
         arguments = ["export", "overlap_cli", "--query", "SELECT 1 AS one", "--to", BASE, "--connection", "local_s3"]
         codes = {}
         for policy in ("skip", "fail"):
@@ -149,6 +150,7 @@ def test_the_command_skips_with_exit_code_0(spec: Spec, materialize: Sql, store:
             codes[policy] = done.returncode
             assert "in progress since" in done.stderr
             assert done.stdout == ""
+        assert cancel_export(first, store=store)
     assert codes == {"skip": 0, "fail": 5}
 
 

@@ -87,6 +87,8 @@ def test_a_check_that_cannot_be_made_is_unknown(sinks: Connection, monkeypatch: 
     done = run("check", "--only", "orderz_kafka")
     assert done.returncode == 3
     assert done.stdout.startswith("UNKNOWN - Materialize has no sink or source 'orderz_kafka'. Did you mean")
+    done = run("check", "--cluster", "watchd")
+    assert (done.returncode, done.stdout) == (3, "UNKNOWN - no sinks fit --only, --cluster and --type\n")
     monkeypatch.setenv("PGPORT", "1")
     done = run("check")
     assert (done.returncode, done.stdout[:10]) == (3, "UNKNOWN - ")
